@@ -1,0 +1,33 @@
+# Install rules: GNU directories, quarry.pc, QuarryConfig.cmake, header, manual pages.
+install(TARGETS quarry_shared quarry_static EXPORT QuarryTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS quarry_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY include/quarry DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Quarry)
+install(EXPORT QuarryTargets NAMESPACE Quarry:: DESTINATION ${config_dir})
+configure_package_config_file(cmake/QuarryConfig.cmake.in ${PROJECT_BINARY_DIR}/QuarryConfig.cmake
+  INSTALL_DESTINATION ${config_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/QuarryConfigVersion.cmake COMPATIBILITY SameMajorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/QuarryConfig.cmake ${PROJECT_BINARY_DIR}/QuarryConfigVersion.cmake
+  DESTINATION ${config_dir})
+
+configure_file(cmake/quarry.pc.in ${PROJECT_BINARY_DIR}/quarry.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/quarry.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# docs/man/NAME.SECTION.scd -> NAME.SECTION, when scdoc is there.
+find_program(SCDOC scdoc)
+file(GLOB man_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/man/*.scd)
+if(SCDOC)
+  foreach(source IN LISTS man_sources)
+    get_filename_component(page ${source} NAME_WLE)
+    string(REGEX REPLACE ".*\\." "" section ${page})
+    set(output ${PROJECT_BINARY_DIR}/share/man/man${section}/${page})
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/share/man/man${section})
+    add_custom_command(OUTPUT ${output} COMMAND ${SCDOC} < ${source} > ${output} DEPENDS ${source} VERBATIM)
+    list(APPEND man_pages ${output})
+    install(FILES ${output} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+  endforeach()
+  add_custom_target(man ALL DEPENDS ${man_pages})
+endif()
