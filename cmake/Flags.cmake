@@ -12,7 +12,7 @@ target_compile_options(quarry_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
   $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
   $<$<BOOL:${QUARRY_WERROR}>:-Werror>)
-target_compile_definitions(quarry_flags INTERFACE _GNU_SOURCE QUARRY_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(quarry_flags INTERFACE _GNU_SOURCE= QUARRY_VERSION="${PROJECT_VERSION}")
 
 add_library(quarry_lib_flags INTERFACE)
 target_compile_options(quarry_lib_flags INTERFACE
