@@ -94,6 +94,11 @@ static inline void qt_add(struct qt_case *c)
 #define QT_JOIN2(a, b) a##b
 #define QT_JOIN(a, b) QT_JOIN2(a, b)
 
+#ifdef __cplusplus /* designated initialisers leave the other members zero, and that is meant */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wpedantic"
+#endif
+
 #define QT_DEFINE(id, name_, ...)                                                                                     \
     static void QT_JOIN(qt_body_, id)(void);                                                                          \
     __attribute__((constructor)) static void QT_JOIN(qt_register_, id)(void)                                          \
