@@ -1,0 +1,118 @@
+"""What can be measured, and the environment that puts a program under it."""
+
+import dataclasses
+import glob
+import pathlib
+import subprocess
+
+from . import paths
+from .problem import Problem, Usage
+
+
+@dataclasses.dataclass(frozen=True)
+class Allocator:
+    name: str
+    library: str = ""  # a path; empty means what the program would use by itself
+    settings: tuple = ()  # further NAME=VALUE words of the environment
+    package: str = ""
+    is_peer: bool = False  # one of Debian's, which Quarry is held against
+
+    def environment(self):
+        """NAME=VALUE words. glibc is preloaded too where a program links another allocator (redis does)."""
+        return ([f"LD_PRELOAD={self.library}"] if self.library else []) + list(self.settings)
+
+
+# name -> (package, file name of the library)
+DEBIAN = {
+    "jemalloc": ("libjemalloc2", "libjemalloc.so.2"),
+    "mimalloc": ("libmimalloc2.0", "libmimalloc.so.2"),
+    "tcmalloc": ("libtcmalloc-minimal4", "libtcmalloc_minimal.so.4"),
+    "tbbmalloc": ("libtbbmalloc2", "libtbbmalloc_proxy.so.2"),
+}
+QUARRY_SETTINGS = {"quarry": (), "quarry-classic": ("QUARRY_CONF=classic:true",)}
+NAMES = ["glibc", *DEBIAN, *QUARRY_SETTINGS]
+
+
+def shared_library(file_name):
+    """The path of an installed library, or an empty string."""
+    for pattern in ("/usr/lib/*/", "/usr/lib/", "/lib/*/", "/usr/local/lib/"):
+        found = sorted(glob.glob(pattern + file_name))
+        if found:
+            return found[0]
+    return ""
+
+
+def install(packages, say):
+    """Installs Debian packages; False when that is not possible here."""
+    say(f"installing {' '.join(packages)}")
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return False
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        say(f"could not install {' '.join(packages)}: {lines[-1] if lines else 'apt-get failed'}")
+    return done.returncode == 0
+
+
+def _debian(name, say):
+    package, file_name = DEBIAN[name]
+    if not shared_library(file_name):
+        install([package], say)
+    library = shared_library(file_name)
+    if not library:
+        say(f"{name} is left out: {file_name} is not installed")
+        return None
+    return Allocator(name, library, package=package, is_peer=True)
+
+
+def _one(name, say):
+    if name == "glibc":
+        return Allocator("glibc", package="libc6", is_peer=True)
+    if name in DEBIAN:
+        return _debian(name, say)
+    if not paths.QUARRY.exists():
+        say(f"{name} is left out: {paths.QUARRY.relative_to(paths.ROOT)} is not built")
+        return None
+    return Allocator(name, str(paths.QUARRY), QUARRY_SETTINGS[name])
+
+
+def _given(word):
+    """--lib NAME=PATH"""
+    name, equals, path = word.partition("=")
+    if not equals or not name or not path:
+        raise Usage(f"--lib wants NAME=PATH, not '{word}'")
+    if name in NAMES:
+        raise Usage(f"--lib: the name '{name}' is taken")
+    if not pathlib.Path(path).is_file():
+        raise Usage(f"--lib {name}: no file '{path}'")
+    return Allocator(name, str(pathlib.Path(path).resolve()))
+
+
+def chosen(wanted, libraries, say):
+    """The allocators of one run: by name (None: all but classic), and those given by path."""
+    given = [_given(word) for word in libraries]
+    known = NAMES + [a.name for a in given]
+    names = wanted if wanted is not None else [n for n in known if n != "quarry-classic"]
+    for name in names:
+        if name not in known:
+            raise Usage(f"no allocator named '{name}'; known: {', '.join(known)}")
+    by_path = {a.name: a for a in given}
+    found = [by_path.get(n) or _one(n, say) for n in dict.fromkeys([*names, *by_path])]
+    found = [a for a in found if a]
+    for allocator in found:
+        _check_preload(allocator)
+    if not found:
+        raise Problem("none of the allocators asked for is here")
+    return found
+
+
+def _check_preload(allocator):
+    """A library that cannot be preloaded is only a warning of the dynamic linker: look whether it is there."""
+    if not allocator.library:
+        return
+    done = subprocess.run(["env", *allocator.environment(), "cat", "/proc/self/maps"], capture_output=True, text=True)
+    if done.returncode or str(pathlib.Path(allocator.library).resolve()) not in done.stdout:
+        first = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
+        raise Problem(f"{allocator.name}: {allocator.library} does not preload: {first}")

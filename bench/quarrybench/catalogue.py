@@ -1,0 +1,115 @@
+"""The workloads: names, what they run, which figure stands for their time."""
+
+import dataclasses
+import typing
+
+from . import build
+
+K, M = 1024, 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    name: str
+    group: str
+    about: str
+    figure: str = "cpu_s"  # the sample's field that is compared; wall_s where threads wait on each other
+    command: tuple = ()  # of our own workloads
+    times: int = 1  # starts of the program in one measurement
+    in_quick: bool = True
+    in_means: bool = True  # counts in the geometric means
+    scales: bool = True  # takes scale=
+    program: typing.Any = None  # a real program (programs.py): prepares, runs, cleans up
+
+    def with_scale(self, scale):
+        return [*self.command, f"scale={scale:g}"] if self.scales else list(self.command)
+
+
+def _ours(name, group, about, run, *parameters, **fields):
+    return Workload(name, group, about, command=(str(build.WORKLOADS), run, *parameters), **fields)
+
+
+def _small():
+    g = "small"
+    return [
+        _ours("churn-uniform", g, "random replacement, 1000 blocks, 1-1000 bytes evenly", "churn", "ops=9e6"),
+        _ours("churn-power", g, "the same, sizes by a power law, 8 B-16 KiB", "churn", "kind=power", "least=8",
+              f"most={16 * K}", "ops=13e6"),
+        _ours("churn-pow2", g, "the same, powers of two, 8 B-8 KiB", "churn", "kind=pow2", "least=8", f"most={8 * K}",
+              "ops=13e6"),
+        _ours("live-set", g, "random replacement in 500,000 live blocks, 16-200 bytes", "churn", "slots=500000",
+              "least=16", "most=200", "ops=3e6"),
+        _ours("live-mixed", g, "the same in 50,000 blocks by a power law, 16 B-32 KiB", "churn", "kind=power",
+              "slots=50000", "least=16", f"most={32 * K}", "ops=3e6"),
+        _ours("lifo", g, "a stack of blocks", "lifo", "ops=10e6"),
+        _ours("fifo", g, "a queue of 20,000 blocks", "fifo", "ops=10e6"),
+        _ours("expiry", g, "random lifetimes, most short and some long", "expiry", "ops=8e6"),
+        _ours("trees", g, "short-lived trees", "trees", "nodes=9e6"),
+        _ours("strings", g, "words copied, concatenated, joined", "strings", "words=5e6"),
+        _ours("batch-same", g, "100,000 allocated, freed in the same order", "batch", "ops=4e6"),
+        _ours("batch-reverse", g, "... freed in reverse order", "batch", "order=reverse", "ops=4e6"),
+        _ours("batch-random", g, "... freed in random order", "batch", "order=random", "ops=3e6"),
+        _ours("fragment", g, "phases of different sizes, one block in eight survives", "fragment", f"bytes={16 * M}"),
+        _ours("aligned", g, "alignments of 32-256", "aligned", "ops=4e6"),
+        _ours("zeroed", g, "calloc of objects and tables", "zeroed", "ops=5e6"),
+    ]
+
+
+def _big():
+    g = "big"
+    return [
+        _ours("grow-many", g, "32 buffers growing by realloc a little at a time", "grow", "ops=2e6"),
+        _ours("grow-one", g, "one buffer growing by realloc to 64 MiB", "grow", "buffers=1", "step=20000",
+              f"limit={64 * M}", "ops=40000"),
+        _ours("medium-32k", g, "random replacement, 1-32 KiB", "large", "slots=1000", f"least={K}", f"most={32 * K}",
+              "ops=12e5"),
+        _ours("medium-128k", g, "random replacement, 1-128 KiB", "large", "slots=500", f"least={K}", f"most={128 * K}",
+              "ops=6e5"),
+        _ours("large-touched", g, "128 KiB-64 MiB, written in full", "large", "ops=150"),
+        _ours("large-reserved", g, "128 KiB-64 MiB, two pages written", "large", "touch=0", "ops=1e5"),
+        _ours("aligned-page", g, "page-aligned, 4-64 KiB", "aligned", "align_least=4096", "align_most=4096",
+              f"least={4 * K}", f"most={64 * K}", "slots=500", "ops=1e5"),
+    ]
+
+
+def _threads():
+    g, wall = "threads", "wall_s"
+    many = [_ours(f"threads-{n}", g, f"{n} threads, one block in ten changes hands", "many", f"threads={n}",
+                  "ops=12e6", figure=wall, in_quick=n in (2, 4, 16, 64)) for n in (2, 4, 8, 16, 32, 64)]
+    return [
+        _ours("ring", g, "4 threads, each frees what its neighbour allocated", "ring", "ops=5e6", figure=wall),
+        _ours("fan-out", g, "1 producer, 3 consumers", "lopsided", "ops=3e6", figure=wall),
+        _ours("fan-in", g, "3 producers, 1 consumer", "lopsided", "producers=3", "consumers=1", "ops=5e6", figure=wall),
+        _ours("server", g, "sessions handed between 8 threads, which die and are replaced", "server", figure=wall),
+        _ours("sharing-active", g, "false sharing made by the allocator", "sharing-active", "writes=100", "rounds=3e6",
+              figure=wall),
+        _ours("sharing-passive", g, "false sharing made by the program", "sharing-passive", "writes=100",
+              "rounds=3e6", figure=wall),
+        *many,
+    ]
+
+
+def _special():
+    growth = [_ours(f"growth-1e{n}", "growth", f"cost of an operation at 10^{n} live blocks", "growth",
+                    f"live=1e{n}", "ops=2e6", figure="replace_ns", in_quick=n <= 5, in_means=False)
+              for n in range(3, 8)]
+    return [
+        Workload("startup", "process", "start and exit of a tiny process, 100 times", command=(str(build.TINY),),
+                 times=100, scales=False),
+        _ours("latency", "latency", "single calls, 1 thread, 16-1000 bytes", "latency", figure="malloc_p9999_ns",
+              in_means=False),
+        _ours("latency-shared", "latency", "single calls, 2 threads, blocks change hands", "latency", "threads=2",
+              "share=10", figure="malloc_p9999_ns", in_means=False),
+        *growth,
+    ]
+
+
+def own():
+    """The workloads of bench/workloads, in the order of the tables."""
+    return [*_small(), *_big(), *_threads(), *_special()]
+
+
+def trace(path):
+    """A recorded trace as a workload."""
+    return _ours(f"trace-{path.stem}", "trace", f"replay of {path.name}", "replay", f"file={path.resolve()}",
+                 figure="wall_s")

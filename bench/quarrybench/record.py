@@ -1,0 +1,2 @@
+def main(arguments, say):
+    return 2

@@ -1,0 +1,2 @@
+#include "bench.h"
+uint64_t replay(void) { return 0; }
