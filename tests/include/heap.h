@@ -1,8 +1,8 @@
 /*
  * heap: every allocator entry point, called through a pointer that the compiler cannot see through.
  *
- * A compiler may delete a malloc/free pair, assume what calloc returned, or warn of sizes that are wrong on purpose.
- * `heap.malloc(n)` is none of its business.
+ * A compiler may delete a malloc/free pair, assume what calloc returned, or warn of sizes that are wrong on
+ * purpose. `heap.malloc(n)` is none of its business.
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -40,8 +40,9 @@ struct heap_calls {
 };
 
 __attribute__((unused)) static const volatile struct heap_calls heap = {
-    malloc,         free,   calloc,  realloc,            reallocarray, aligned_alloc, memalign,
-    posix_memalign, valloc, pvalloc, malloc_usable_size, mallopt,      malloc_trim,
+    malloc,      free,           calloc, realloc, reallocarray,       aligned_alloc,
+    memalign,    posix_memalign, valloc, pvalloc, malloc_usable_size, mallopt,
+    malloc_trim,
 };
 
 typedef void heap_free_sized(void *, size_t);
@@ -49,11 +50,20 @@ typedef void heap_free_aligned_sized(void *, size_t, size_t);
 typedef void heap_cfree(void *);
 
 /* A symbol that only some C libraries have, or NULL. */
-static inline void *heap_symbol(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+static inline void *heap_symbol(const char *name)
+{
+    return dlsym(RTLD_DEFAULT, name);
+}
 
-static inline uintptr_t heap_addr(const void *p) { return (uintptr_t)p; }
+static inline uintptr_t heap_addr(const void *p)
+{
+    return (uintptr_t)p;
+}
 
-static inline int heap_is_aligned(const void *p, size_t alignment) { return heap_addr(p) % alignment == 0; }
+static inline int heap_is_aligned(const void *p, size_t alignment)
+{
+    return heap_addr(p) % alignment == 0;
+}
 
 /* Memory for a test's own books: not from the allocator under test. */
 static inline void *heap_private(size_t bytes)
@@ -63,8 +73,8 @@ static inline void *heap_private(size_t bytes)
 }
 
 /*
- * The sizes where allocators change their mind: around every multiple of 16 to 1100, around eight borders a doubling
- * (exact, and less the 8 or 16 bytes of a header) to 256 KiB. Ascending for each base, not overall.
+ * The sizes where allocators change their mind: around every multiple of 16 to 1100, around eight borders a
+ * doubling (exact, and less the 8 or 16 bytes of a header) to 256 KiB. Ascending for each base, not overall.
  */
 static inline size_t heap_sizes_add(size_t *out, size_t count, size_t border)
 {

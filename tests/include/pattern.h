@@ -54,8 +54,14 @@ static inline size_t pattern_check_range(const void *p, size_t from, size_t to, 
     return to;
 }
 
-static inline void pattern_fill(void *p, size_t n, uint64_t seed) { pattern_fill_range(p, 0, n, seed); }
-static inline size_t pattern_check(const void *p, size_t n, uint64_t seed) { return pattern_check_range(p, 0, n, seed); }
+static inline void pattern_fill(void *p, size_t n, uint64_t seed)
+{
+    pattern_fill_range(p, 0, n, seed);
+}
+static inline size_t pattern_check(const void *p, size_t n, uint64_t seed)
+{
+    return pattern_check_range(p, 0, n, seed);
+}
 
 /* The first byte of [0, n) that is not `value`, or n. */
 static inline size_t pattern_other_byte(const void *p, size_t n, unsigned char value)

@@ -1,8 +1,8 @@
 /*
  * qtest: a fork-per-test harness in one header, for C and C++.
  *
- * Owns: running each case in a process of its own under a time limit, and judging how that process ended.
- * May not know: Quarry. It tests whatever allocator the program runs with; the parent process allocates as little
+ * Owns: running each case in a process of its own under a time limit, and judging how that process ended. May
+ * not know: Quarry. It tests whatever allocator the program runs with; the parent process allocates as little
  * as it can, so a broken allocator fails its cases and not the harness.
  *
  *     #include "qtest.h"
@@ -23,13 +23,13 @@
  *
  *     QTEST_MAIN
  *
- * A case named in QTEST_DEATH passes only if the process is killed by that signal and its stderr is exactly one
- * line that the POSIX extended regular expression matches. With `.env` the case runs in a new image of this program
- * (execve) with those variables set ("NAME=value;NAME=value", an empty value unsets), so that options read at
- * start-up take effect; LD_PRELOAD stays.
+ * A case named in QTEST_DEATH passes only if the process is killed by that signal and its stderr is exactly
+ * one line that the POSIX extended regular expression matches. With `.env` the case runs in a new image of
+ * this program (execve) with those variables set ("NAME=value;NAME=value", an empty value unsets), so that
+ * options read at start-up take effect; LD_PRELOAD stays.
  *
- * Program arguments: -l lists, -v shows each case's stderr, any other word runs only cases whose name contains it.
- * The last line is `N passed, N failed, N skipped`; the exit status is 0 if none failed, else 1.
+ * Program arguments: -l lists, -v shows each case's stderr, any other word runs only cases whose name
+ * contains it. The last line is `N passed, N failed, N skipped`; the exit status is 0 if none failed, else 1.
  */
 #ifndef QTEST_H
 #define QTEST_H
@@ -61,11 +61,11 @@ extern "C" {
 /* --------------------------------------------------------------- a case */
 
 struct qt_options {
-    int signal;           /* the case must be killed by this signal; 0: it must end normally */
+    int signal;            /* the case must be killed by this signal; 0: it must end normally */
     const char *stderr_re; /* its stderr must be one line that this matches; 0: stderr is not judged */
-    int exit_status;      /* how it must exit when `signal` is 0 */
-    int timeout_s;        /* 0: QT_TIMEOUT_S; multiplied by the environment's QTEST_TIMEOUT_SCALE */
-    const char *env;      /* run in a new image with these variables */
+    int exit_status;       /* how it must exit when `signal` is 0 */
+    int timeout_s;         /* 0: QT_TIMEOUT_S; multiplied by the environment's QTEST_TIMEOUT_SCALE */
+    const char *env;       /* run in a new image with these variables */
 };
 
 struct qt_case {
@@ -99,13 +99,13 @@ static inline void qt_add(struct qt_case *c)
 #pragma GCC diagnostic ignored "-Wpedantic"
 #endif
 
-#define QT_DEFINE(id, name_, ...)                                                                                     \
-    static void QT_JOIN(qt_body_, id)(void);                                                                          \
-    __attribute__((constructor)) static void QT_JOIN(qt_register_, id)(void)                                          \
-    {                                                                                                                 \
-        static struct qt_case c = {name_, __FILE__, __LINE__, QT_JOIN(qt_body_, id), {__VA_ARGS__}, NULL};            \
-        qt_add(&c);                                                                                                   \
-    }                                                                                                                 \
+#define QT_DEFINE(id, name_, ...)                                                                          \
+    static void QT_JOIN(qt_body_, id)(void);                                                               \
+    __attribute__((constructor)) static void QT_JOIN(qt_register_, id)(void)                               \
+    {                                                                                                      \
+        static struct qt_case c = {name_, __FILE__, __LINE__, QT_JOIN(qt_body_, id), {__VA_ARGS__}, NULL}; \
+        qt_add(&c);                                                                                        \
+    }                                                                                                      \
     static void QT_JOIN(qt_body_, id)(void)
 
 #define QTEST_X(name, ...) QT_DEFINE(__COUNTER__, name, __VA_ARGS__)
@@ -128,44 +128,44 @@ __attribute__((format(printf, 1, 2))) static inline void qt_say(const char *form
 }
 
 /* Fails the case, from any of its threads. */
-#define QT_FAIL(...)                                                                                                  \
-    do {                                                                                                              \
-        qt_say("%s:%d: ", __FILE__, __LINE__);                                                                        \
-        qt_say(__VA_ARGS__);                                                                                          \
-        qt_say("\n");                                                                                                 \
-        _exit(QT_EXIT_FAILED);                                                                                        \
+#define QT_FAIL(...)                           \
+    do {                                       \
+        qt_say("%s:%d: ", __FILE__, __LINE__); \
+        qt_say(__VA_ARGS__);                   \
+        qt_say("\n");                          \
+        _exit(QT_EXIT_FAILED);                 \
     } while (0)
 
-#define QT_CHECK(condition)                                                                                           \
-    do {                                                                                                              \
-        if (!(condition))                                                                                             \
-            QT_FAIL("not true: %s", #condition);                                                                      \
+#define QT_CHECK(condition)                      \
+    do {                                         \
+        if (!(condition))                        \
+            QT_FAIL("not true: %s", #condition); \
     } while (0)
 
 /* As QT_CHECK, with what is known: QT_CHECKF(p != NULL, "size %zu", n). */
-#define QT_CHECKF(condition, ...)                                                                                     \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            qt_say("%s:%d: not true: %s: ", __FILE__, __LINE__, #condition);                                          \
-            qt_say(__VA_ARGS__);                                                                                      \
-            qt_say("\n");                                                                                             \
-            _exit(QT_EXIT_FAILED);                                                                                    \
-        }                                                                                                             \
+#define QT_CHECKF(condition, ...)                                            \
+    do {                                                                     \
+        if (!(condition)) {                                                  \
+            qt_say("%s:%d: not true: %s: ", __FILE__, __LINE__, #condition); \
+            qt_say(__VA_ARGS__);                                             \
+            qt_say("\n");                                                    \
+            _exit(QT_EXIT_FAILED);                                           \
+        }                                                                    \
     } while (0)
 
 /* Compares two integers or pointers and shows both. */
-#define QT_EQ(got, expected)                                                                                          \
-    do {                                                                                                              \
-        long long qt_got = (long long)(got), qt_expected = (long long)(expected);                                     \
-        if (qt_got != qt_expected)                                                                                    \
-            QT_FAIL("%s is %lld (0x%llx), expected %s = %lld (0x%llx)", #got, qt_got, (unsigned long long)qt_got,     \
-                    #expected, qt_expected, (unsigned long long)qt_expected);                                         \
+#define QT_EQ(got, expected)                                                                              \
+    do {                                                                                                  \
+        long long qt_got = (long long)(got), qt_expected = (long long)(expected);                         \
+        if (qt_got != qt_expected)                                                                        \
+            QT_FAIL("%s is %lld (0x%llx), expected %s = %lld (0x%llx)", #got, qt_got,                     \
+                    (unsigned long long)qt_got, #expected, qt_expected, (unsigned long long)qt_expected); \
     } while (0)
 
-#define QT_SKIP(...)                                                                                                  \
-    do {                                                                                                              \
-        qt_say(__VA_ARGS__);                                                                                          \
-        _exit(QT_EXIT_SKIPPED);                                                                                       \
+#define QT_SKIP(...)            \
+    do {                        \
+        qt_say(__VA_ARGS__);    \
+        _exit(QT_EXIT_SKIPPED); \
     } while (0)
 
 /* Whether the program runs under Quarry: some promises are Quarry's own, not every allocator's. */
@@ -188,7 +188,8 @@ static inline void qt_wait_exit(pid_t pid, int status)
     int got;
     while (waitpid(pid, &got, 0) < 0)
         QT_CHECK(errno == EINTR);
-    QT_CHECKF(WIFEXITED(got) && WEXITSTATUS(got) == status, "child ended with wait status 0x%x", (unsigned)got);
+    QT_CHECKF(WIFEXITED(got) && WEXITSTATUS(got) == status, "child ended with wait status 0x%x",
+              (unsigned)got);
 }
 
 static inline double qt_seconds(void)
@@ -210,7 +211,10 @@ static inline long qt_status_kib(const char *key)
     return at ? strtol(at + strlen(key), NULL, 10) : -1;
 }
 
-static inline long qt_rss_kib(void) { return qt_status_kib("VmRSS:"); }
+static inline long qt_rss_kib(void)
+{
+    return qt_status_kib("VmRSS:");
+}
 
 /* --------------------------------------------------------------- running */
 
@@ -405,7 +409,8 @@ static inline int qt_main(int argc, char **argv)
     }
     if (list)
         return 0;
-    qt_print("%d passed, %d failed, %d skipped\n", counts[QT_PASSED], counts[QT_FAILED_CASE], counts[QT_SKIPPED_CASE]);
+    qt_print("%d passed, %d failed, %d skipped\n", counts[QT_PASSED], counts[QT_FAILED_CASE],
+             counts[QT_SKIPPED_CASE]);
     return counts[QT_FAILED_CASE] || counts[QT_PASSED] + counts[QT_SKIPPED_CASE] == 0;
 }
 
@@ -413,7 +418,10 @@ static inline int qt_main(int argc, char **argv)
 }
 #endif
 
-#define QTEST_MAIN                                                                                                    \
-    int main(int argc, char **argv) { return qt_main(argc, argv); }
+#define QTEST_MAIN                  \
+    int main(int argc, char **argv) \
+    {                               \
+        return qt_main(argc, argv); \
+    }
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * rng: small seeded random numbers (xoshiro256**, Blackman and Vigna 2018, seeded by splitmix64), the same everywhere,
- * so that a printed seed repeats a run.
+ * rng: small seeded random numbers (xoshiro256**, Blackman and Vigna 2018, seeded by splitmix64), the same
+ * everywhere, so that a printed seed repeats a run.
  */
 #ifndef RNG_H
 #define RNG_H
@@ -31,7 +31,10 @@ static inline struct rng rng_seeded(uint64_t seed)
     return r;
 }
 
-static inline uint64_t rng_rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+static inline uint64_t rng_rotl(uint64_t x, int k)
+{
+    return (x << k) | (x >> (64 - k));
+}
 
 static inline uint64_t rng_next(struct rng *r)
 {
@@ -51,7 +54,10 @@ static inline uint64_t rng_below(struct rng *r, uint64_t n)
     return (uint64_t)(((unsigned __int128)rng_next(r) * n) >> 64);
 }
 
-static inline int rng_one_in(struct rng *r, uint64_t n) { return rng_below(r, n) == 0; }
+static inline int rng_one_in(struct rng *r, uint64_t n)
+{
+    return rng_below(r, n) == 0;
+}
 
 /* low … high, each doubling equally likely; low >= 1. */
 static inline uint64_t rng_log(struct rng *r, uint64_t low, uint64_t high)

@@ -1,6 +1,6 @@
 /*
- * xml: whether a text is well-formed XML, for the plain part of it that malloc_info writes: elements, attributes and
- * text; no comments, entities, CDATA or processing instructions.
+ * xml: whether a text is well-formed XML, for the plain part of it that malloc_info writes: elements,
+ * attributes and text; no comments, entities, CDATA or processing instructions.
  */
 #ifndef XML_H
 #define XML_H
@@ -21,7 +21,8 @@ struct xml_scan {
 static inline int xml_name(struct xml_scan *x, char *name)
 {
     size_t n = 0;
-    while (isalnum((unsigned char)*x->at) || *x->at == '_' || *x->at == '-' || *x->at == '.' || *x->at == ':') {
+    while (isalnum((unsigned char)*x->at) || *x->at == '_' || *x->at == '-' || *x->at == '.' ||
+           *x->at == ':') {
         if (n == XML_NAME_MAX - 1)
             return 0;
         name[n++] = *x->at++;

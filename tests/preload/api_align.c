@@ -1,16 +1,16 @@
 /*
- * Aligned allocation (M-40): every alignment from 1 to 2^30, invalid ones, and what the blocks can do afterwards.
- * Semantics are glibc 2.36's: aligned_alloc is memalign, which rounds an alignment up to a power of two. For an
- * alignment that is not a power of two C17 lets aligned_alloc fail; then errno must be EINVAL.
+ * Aligned allocation (M-40): every alignment from 1 to 2^30, invalid ones, and what the blocks can do
+ * afterwards. Semantics are glibc 2.36's: aligned_alloc is memalign, which rounds an alignment up to a power
+ * of two. For an alignment that is not a power of two C17 lets aligned_alloc fail; then errno must be EINVAL.
  */
 /* timeout: 120 */
 #include "heap.h"
 #include "pattern.h"
 #include "qtest.h"
 
-static const size_t sizes[] = {0,    1,    15,   16,   17,    24,     25,     100,    1000,   1016,    1017,
-                               1024, 1040, 4080, 4096, 5000,  32768,  65520,  65536,  100000, 131072,  200000,
-                               MIB,  MIB + 1, 5 * MIB};
+static const size_t sizes[] = {0,     1,      15,     16,     17,   24,      25,     100,   1000,
+                               1016,  1017,   1024,   1040,   4080, 4096,    5000,   32768, 65520,
+                               65536, 100000, 131072, 200000, MIB,  MIB + 1, 5 * MIB};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* A block of a large alignment may be mostly address space: only its ends are touched. */
@@ -43,8 +43,14 @@ static void each_alignment(void *(*take)(size_t, size_t), size_t first)
         }
 }
 
-QTEST("memalign serves every power of two to 2^30 at every size (M-40)") { each_alignment(heap.memalign, 1); }
-QTEST("aligned_alloc serves every power of two to 2^30 at every size (M-40)") { each_alignment(heap.aligned_alloc, 1); }
+QTEST("memalign serves every power of two to 2^30 at every size (M-40)")
+{
+    each_alignment(heap.memalign, 1);
+}
+QTEST("aligned_alloc serves every power of two to 2^30 at every size (M-40)")
+{
+    each_alignment(heap.aligned_alloc, 1);
+}
 QTEST("posix_memalign serves every power of two from sizeof(void *) to 2^30 at every size (M-40)")
 {
     each_alignment(by_posix, sizeof(void *));
@@ -92,9 +98,11 @@ QTEST("aligned_alloc of an invalid alignment rounds it up or fails with EINVAL (
     }
 }
 
-QTEST("posix_memalign refuses alignments that are no power of two times sizeof(void *) and leaves the result alone (M-40)")
+QTEST(
+    "posix_memalign refuses alignments that are no power of two times sizeof(void *) and leaves the result alone (M-40)")
 {
-    static const size_t bad[] = {0, 1, 2, 4, 3, 7, 9, 12, 24, 40, 48, 56, 100, 1000, 4097, 65537, SIZE_MAX / 2 + 2, SIZE_MAX};
+    static const size_t bad[] = {
+        0, 1, 2, 4, 3, 7, 9, 12, 24, 40, 48, 56, 100, 1000, 4097, 65537, SIZE_MAX / 2 + 2, SIZE_MAX};
     int canary;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         void *p = &canary;
@@ -105,7 +113,8 @@ QTEST("posix_memalign refuses alignments that are no power of two times sizeof(v
 
 QTEST("aligned requests that cannot be met fail with ENOMEM (M-40)")
 {
-    static const size_t huge[] = {(size_t)PTRDIFF_MAX - 16, PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4096, SIZE_MAX};
+    static const size_t huge[] = {(size_t)PTRDIFF_MAX - 16, PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
+                                  SIZE_MAX - 4096, SIZE_MAX};
     int canary;
     for (size_t i = 0; i < sizeof huge / sizeof *huge; i++)
         for (size_t alignment = 1; alignment <= SIZE_MAX / 2; alignment *= 2) {
@@ -164,7 +173,8 @@ QTEST("aligned blocks keep their contents through realloc, whatever the sizes (M
                 QT_CHECK(q && heap_is_aligned(q, 16));
                 QT_CHECK(heap.malloc_usable_size(q) >= sizes[j]);
                 keep = keep < 8192 ? keep : 8192;
-                QT_CHECKF(pattern_check(q, keep, i) == keep, "alignment %zu, %zu -> %zu", alignment, sizes[i], sizes[j]);
+                QT_CHECKF(pattern_check(q, keep, i) == keep, "alignment %zu, %zu -> %zu", alignment, sizes[i],
+                          sizes[j]);
                 heap.free(q);
             }
 }

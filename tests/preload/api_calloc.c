@@ -1,5 +1,6 @@
 /*
- * calloc (M-40): memory is zero, above all where freed memory is used again; products that overflow are refused.
+ * calloc (M-40): memory is zero, above all where freed memory is used again; products that overflow are
+ * refused.
  */
 /* timeout: 120 */
 #include "heap.h"
@@ -36,7 +37,10 @@ static void take_zero_and_free(size_t nmemb, size_t n, int count)
         heap.free(block[i]);
 }
 
-static int copies(size_t n) { return n < 2000 ? BLOCKS_MAX : n < 20000 ? 20 : 4; }
+static int copies(size_t n)
+{
+    return n < 2000 ? BLOCKS_MAX : n < 20000 ? 20 : 4;
+}
 
 QTEST("calloc gives zeroes where dirty blocks of the same size were freed, for every size class (M-40)")
 {
@@ -108,10 +112,18 @@ QTEST("calloc gives zeroes under random traffic of all sizes (M-40)")
 
 QTEST("calloc refuses a product that overflows, with ENOMEM (M-40)")
 {
-    static const size_t factor[][2] = {{SIZE_MAX, 2},           {2, SIZE_MAX},         {SIZE_MAX / 2 + 1, 2},
-                                       {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX, SIZE_MAX}, {(size_t)1 << 63, 16},
-                                       {3, SIZE_MAX / 3 + 1},   {SIZE_MAX / 7 + 1, 7}, {0x100000001, 0xffffffff8},
-                                       {PTRDIFF_MAX, 2},        {SIZE_MAX / 16 + 2, 16}, {(size_t)1 << 60, 17}};
+    static const size_t factor[][2] = {{SIZE_MAX, 2},
+                                       {2, SIZE_MAX},
+                                       {SIZE_MAX / 2 + 1, 2},
+                                       {(size_t)1 << 32, (size_t)1 << 32},
+                                       {SIZE_MAX, SIZE_MAX},
+                                       {(size_t)1 << 63, 16},
+                                       {3, SIZE_MAX / 3 + 1},
+                                       {SIZE_MAX / 7 + 1, 7},
+                                       {0x100000001, 0xffffffff8},
+                                       {PTRDIFF_MAX, 2},
+                                       {SIZE_MAX / 16 + 2, 16},
+                                       {(size_t)1 << 60, 17}};
     for (size_t i = 0; i < sizeof factor / sizeof *factor; i++) {
         errno = 0;
         QT_CHECKF(heap.calloc(factor[i][0], factor[i][1]) == NULL, "%zu * %zu", factor[i][0], factor[i][1]);

@@ -1,5 +1,6 @@
 /*
- * free and its relatives (M-40): errno is kept whatever the kernel is asked for, NULL is allowed, sized forms free.
+ * free and its relatives (M-40): errno is kept whatever the kernel is asked for, NULL is allowed, sized forms
+ * free.
  */
 /* timeout: 120 */
 #include "heap.h"
@@ -98,13 +99,31 @@ static void check_frees(void (*release)(void *, size_t, void *), void *(*take)(s
     QT_EQ(errno, EXDEV);
 }
 
-static void *take_plain(size_t n) { return heap.malloc(n); }
-static void *take_zeroed(size_t n) { return heap.calloc(1, n); }
-static void *take_aligned(size_t n) { return heap.aligned_alloc(256, n); }
+static void *take_plain(size_t n)
+{
+    return heap.malloc(n);
+}
+static void *take_zeroed(size_t n)
+{
+    return heap.calloc(1, n);
+}
+static void *take_aligned(size_t n)
+{
+    return heap.aligned_alloc(256, n);
+}
 
-static void by_sized(void *p, size_t n, void *function) { ((heap_free_sized *)function)(p, n); }
-static void by_aligned_sized(void *p, size_t n, void *function) { ((heap_free_aligned_sized *)function)(p, 256, n); }
-static void by_cfree(void *p, size_t n, void *function) { (void)n, ((heap_cfree *)function)(p); }
+static void by_sized(void *p, size_t n, void *function)
+{
+    ((heap_free_sized *)function)(p, n);
+}
+static void by_aligned_sized(void *p, size_t n, void *function)
+{
+    ((heap_free_aligned_sized *)function)(p, 256, n);
+}
+static void by_cfree(void *p, size_t n, void *function)
+{
+    (void)n, ((heap_cfree *)function)(p);
+}
 
 QTEST("free_sized frees blocks of malloc, calloc and realloc, and NULL (C23 7.24.3.4, M-40)")
 {
@@ -118,14 +137,17 @@ QTEST("free_aligned_sized frees blocks of aligned_alloc, and NULL (C23 7.24.3.5,
     check_frees(by_aligned_sized, take_aligned, required("free_aligned_sized"));
 }
 
-QTEST("cfree is free for programs linked long ago (M-40)") { check_frees(by_cfree, take_plain, required("cfree")); }
+QTEST("cfree is free for programs linked long ago (M-40)")
+{
+    check_frees(by_cfree, take_plain, required("cfree"));
+}
 
 QTEST("every entry point of M-40 is served by one library (M-40)")
 {
-    static const char *const names[] = {"malloc",        "free",           "calloc", "realloc", "reallocarray",
-                                        "aligned_alloc", "memalign",       "valloc", "pvalloc", "posix_memalign",
-                                        "mallopt",       "malloc_trim",    "mallinfo", "mallinfo2", "malloc_stats",
-                                        "malloc_info",   "malloc_usable_size"};
+    static const char *const names[] = {
+        "malloc",   "free",      "calloc",       "realloc",        "reallocarray",      "aligned_alloc",
+        "memalign", "valloc",    "pvalloc",      "posix_memalign", "mallopt",           "malloc_trim",
+        "mallinfo", "mallinfo2", "malloc_stats", "malloc_info",    "malloc_usable_size"};
     Dl_info home, other;
     QT_CHECK(dladdr(heap_symbol("malloc"), &home));
     if (!qt_under_quarry() && strstr(home.dli_fname, "libc.so") == NULL)
@@ -133,7 +155,8 @@ QTEST("every entry point of M-40 is served by one library (M-40)")
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         void *function = heap_symbol(names[i]);
         QT_CHECKF(function && dladdr(function, &other), "no %s", names[i]);
-        QT_CHECKF(strcmp(home.dli_fname, other.dli_fname) == 0, "%s comes from %s", names[i], other.dli_fname);
+        QT_CHECKF(strcmp(home.dli_fname, other.dli_fname) == 0, "%s comes from %s", names[i],
+                  other.dli_fname);
     }
 }
 

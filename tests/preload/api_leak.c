@@ -1,6 +1,6 @@
 /*
- * A million cycles (M-33, M-40): memory that was freed is used again, in every regime, by every pair of calls; the
- * resident size stays bounded.
+ * A million cycles (M-33, M-40): memory that was freed is used again, in every regime, by every pair of
+ * calls; the resident size stays bounded.
  */
 /* timeout: 240 */
 #include "heap.h"
@@ -12,7 +12,10 @@ enum { MILLION = 1000000 };
 
 static long rss_at_start;
 
-static void start(void) { rss_at_start = qt_rss_kib(); }
+static void start(void)
+{
+    rss_at_start = qt_rss_kib();
+}
 
 static void check_grown_less(long limit_kib)
 {

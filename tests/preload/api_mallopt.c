@@ -22,14 +22,27 @@ static void works(void)
 QTEST("mallopt accepts every documented parameter with 1, and the heap works on (M-41)")
 {
     static const int good[][2] = {
-        {M_MXFAST, 0},          {M_MXFAST, 64},           {M_MXFAST, 160},
-        {M_TRIM_THRESHOLD, 0},  {M_TRIM_THRESHOLD, 1 << 20}, {M_TRIM_THRESHOLD, -1},
-        {M_TOP_PAD, 0},         {M_TOP_PAD, 1 << 20},
-        {M_MMAP_THRESHOLD, 4096}, {M_MMAP_THRESHOLD, 1 << 20}, {M_MMAP_THRESHOLD, 32 << 20},
-        {M_MMAP_MAX, 0},        {M_MMAP_MAX, 100000},
-        {M_CHECK_ACTION, 0},    {M_CHECK_ACTION, 3},
-        {M_PERTURB, 0},         {M_PERTURB, 255},         {M_PERTURB, 0},
-        {M_ARENA_TEST, 1},      {M_ARENA_MAX, 1},         {M_ARENA_MAX, 16},
+        {M_MXFAST, 0},
+        {M_MXFAST, 64},
+        {M_MXFAST, 160},
+        {M_TRIM_THRESHOLD, 0},
+        {M_TRIM_THRESHOLD, 1 << 20},
+        {M_TRIM_THRESHOLD, -1},
+        {M_TOP_PAD, 0},
+        {M_TOP_PAD, 1 << 20},
+        {M_MMAP_THRESHOLD, 4096},
+        {M_MMAP_THRESHOLD, 1 << 20},
+        {M_MMAP_THRESHOLD, 32 << 20},
+        {M_MMAP_MAX, 0},
+        {M_MMAP_MAX, 100000},
+        {M_CHECK_ACTION, 0},
+        {M_CHECK_ACTION, 3},
+        {M_PERTURB, 0},
+        {M_PERTURB, 255},
+        {M_PERTURB, 0},
+        {M_ARENA_TEST, 1},
+        {M_ARENA_MAX, 1},
+        {M_ARENA_MAX, 16},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         QT_CHECKF(heap.mallopt(good[i][0], good[i][1]) == 1, "mallopt(%d, %d)", good[i][0], good[i][1]);
@@ -52,7 +65,10 @@ QTEST("mallopt before the first allocation is honoured (M-41)")
 }
 
 /* How many mappings of their own the process has: mallinfo2's hblks. */
-static size_t mapped(void) { return mallinfo2().hblks; }
+static size_t mapped(void)
+{
+    return mallinfo2().hblks;
+}
 
 /* Of ten blocks, how many are mapped: a request looks for a mapping only when no free chunk serves it. */
 static size_t mapped_of_ten(size_t n)
@@ -124,7 +140,8 @@ static void check_filled(const void *p, size_t n, unsigned char byte)
     QT_CHECKF(at == n, "byte %zu of %zu is not 0x%02x", at, n, byte);
 }
 
-/* Fresh blocks: in glibc what a thread's cache holds from start-up is not filled, so the last of some is judged. */
+/* Fresh blocks: in glibc what a thread's cache holds from start-up is not filled, so the last of some is
+   judged. */
 static void check_perturbed_take(unsigned char byte)
 {
     for (int i = 0; i < PERTURBED; i++) {
@@ -137,7 +154,8 @@ static void check_perturbed_take(unsigned char byte)
     }
 }
 
-/* Freed memory is read on purpose, past what the lists keep in it, between two live blocks so that it stays mapped. */
+/* Freed memory is read on purpose, past what the lists keep in it, between two live blocks so that it stays
+   mapped. */
 static void check_perturbed_free(unsigned char byte)
 {
     static const size_t sizes[] = {3000, 30000, 60000};
@@ -190,7 +208,8 @@ QTEST_X("MALLOC_PERTURB_ in the environment fills new blocks (M-42)", .env = "MA
     check_perturbed_take(60);
 }
 
-QTEST_X("glibc.malloc.perturb in GLIBC_TUNABLES fills new blocks (M-42)", .env = "GLIBC_TUNABLES=glibc.malloc.perturb=61")
+QTEST_X("glibc.malloc.perturb in GLIBC_TUNABLES fills new blocks (M-42)",
+        .env = "GLIBC_TUNABLES=glibc.malloc.perturb=61")
 {
     check_perturbed_take(61);
 }

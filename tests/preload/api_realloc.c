@@ -1,15 +1,16 @@
 /*
- * realloc and reallocarray (M-40): between every pair of size regimes the contents are kept and no neighbour is
- * touched; a failure keeps the old block; size 0 frees.
+ * realloc and reallocarray (M-40): between every pair of size regimes the contents are kept and no neighbour
+ * is touched; a failure keeps the old block; size 0 frees.
  */
 /* timeout: 120 */
 #include "heap.h"
 #include "pattern.h"
 #include "qtest.h"
 
-static const size_t sizes[] = {1,    16,   24,   25,   40,    100,   500,   1000,   1008,   1016,   1017,   1024,    1025,  1040,
-                               1041, 2000, 4096, 5000, 20000, 32768, 32769, 65536,  100000, 131048, 131056, 131072,  131073,
-                               135000, 200000, 262144, 500000, MIB, MIB + 1, 5 * MIB};
+static const size_t sizes[] = {1,      16,     24,     25,     40,     100,     500,    1000,   1008,
+                               1016,   1017,   1024,   1025,   1040,   1041,    2000,   4096,   5000,
+                               20000,  32768,  32769,  65536,  100000, 131048,  131056, 131072, 131073,
+                               135000, 200000, 262144, 500000, MIB,    MIB + 1, 5 * MIB};
 enum { SIZES = sizeof sizes / sizeof *sizes, EDGE = 16384 };
 
 /* Patterns cover the first EDGE bytes and the last EDGE of the part that must be kept. */
@@ -27,12 +28,15 @@ static void verify(const void *p, size_t from, size_t n, uint64_t seed)
 
 static void *take(int how, size_t n)
 {
-    void *p = how == 0 ? heap.malloc(n) : how == 1 ? heap.calloc(1, n) : heap.memalign((size_t)32 << (2 * how), n);
+    void *p = how == 0   ? heap.malloc(n)
+              : how == 1 ? heap.calloc(1, n)
+                         : heap.memalign((size_t)32 << (2 * how), n);
     QT_CHECK(p);
     return p;
 }
 
-/* A neighbour of the same size before and one after, so that growing in place meets live blocks in half the cases. */
+/* A neighbour of the same size before and one after, so that growing in place meets live blocks in half the
+   cases. */
 static void one_pair(int how, size_t old_n, size_t new_n)
 {
     size_t keep = old_n < new_n ? old_n : new_n;
@@ -140,7 +144,8 @@ QTEST("realloc(p, 0) frees p and returns NULL (M-40)")
 
 QTEST("a realloc that fails keeps the old block as it was (M-25, M-40)")
 {
-    static const size_t huge[] = {PTRDIFF_MAX - 100, PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 31, SIZE_MAX - 15, SIZE_MAX};
+    static const size_t huge[] = {PTRDIFF_MAX - 100, PTRDIFF_MAX,   (size_t)PTRDIFF_MAX + 1,
+                                  SIZE_MAX - 31,     SIZE_MAX - 15, SIZE_MAX};
     for (int how = 0; how < 6; how++)
         for (int i = 0; i < SIZES; i++) {
             void *p = take(how, sizes[i]);
@@ -163,9 +168,15 @@ QTEST("a realloc that fails keeps the old block as it was (M-25, M-40)")
 
 QTEST("reallocarray refuses a product that overflows, with ENOMEM (M-40)")
 {
-    static const size_t factor[][2] = {{SIZE_MAX, 2},           {2, SIZE_MAX},         {SIZE_MAX / 2 + 1, 2},
-                                       {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX, SIZE_MAX}, {(size_t)1 << 63, 16},
-                                       {3, SIZE_MAX / 3 + 1},   {SIZE_MAX / 7 + 1, 7}, {0x100000001, 0xffffffff8}};
+    static const size_t factor[][2] = {{SIZE_MAX, 2},
+                                       {2, SIZE_MAX},
+                                       {SIZE_MAX / 2 + 1, 2},
+                                       {(size_t)1 << 32, (size_t)1 << 32},
+                                       {SIZE_MAX, SIZE_MAX},
+                                       {(size_t)1 << 63, 16},
+                                       {3, SIZE_MAX / 3 + 1},
+                                       {SIZE_MAX / 7 + 1, 7},
+                                       {0x100000001, 0xffffffff8}};
     for (size_t i = 0; i < sizeof factor / sizeof *factor; i++) {
         errno = 0;
         QT_EQ(heap.reallocarray(NULL, factor[i][0], factor[i][1]), 0);

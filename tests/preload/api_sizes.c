@@ -1,6 +1,6 @@
 /*
- * Sizes (M-01, M-40): zero, one, every border of a size class, thresholds, the limits of ptrdiff_t and size_t; blocks
- * are aligned, do not overlap, and are wholly theirs up to the usable size.
+ * Sizes (M-01, M-40): zero, one, every border of a size class, thresholds, the limits of ptrdiff_t and
+ * size_t; blocks are aligned, do not overlap, and are wholly theirs up to the usable size.
  */
 /* timeout: 120 */
 #include "heap.h"
@@ -27,14 +27,17 @@ static void take(struct block *b, size_t n)
     QT_CHECKF(b->usable >= n, "usable %zu, size %zu", b->usable, n);
 }
 
-static void fill(struct block *b) { pattern_fill(b->p, b->usable, heap_addr(b->p)); }
+static void fill(struct block *b)
+{
+    pattern_fill(b->p, b->usable, heap_addr(b->p));
+}
 
 static void verify(const struct block *b)
 {
     size_t at = pattern_check(b->p, b->usable, heap_addr(b->p));
     QT_CHECKF(at == b->usable, "byte %zu of a block of %zu (usable %zu) changed", at, b->n, b->usable);
-    QT_CHECKF(heap.malloc_usable_size(b->p) == b->usable, "size %zu: usable was %zu, now %zu", b->n, b->usable,
-              heap.malloc_usable_size(b->p));
+    QT_CHECKF(heap.malloc_usable_size(b->p) == b->usable, "size %zu: usable was %zu, now %zu", b->n,
+              b->usable, heap.malloc_usable_size(b->p));
 }
 
 /* Shell sort by address: qsort may allocate. */
@@ -55,12 +58,13 @@ static void check_disjoint(struct block *b, size_t count)
     sort_by_address(b, count);
     for (size_t i = 1; i < count; i++) {
         QT_CHECKF(b[i - 1].p != b[i].p, "two blocks at %p", (void *)b[i].p);
-        QT_CHECKF(b[i - 1].p + b[i - 1].usable <= b[i].p, "%p of usable %zu reaches into %p", (void *)b[i - 1].p,
-                  b[i - 1].usable, (void *)b[i].p);
+        QT_CHECKF(b[i - 1].p + b[i - 1].usable <= b[i].p, "%p of usable %zu reaches into %p",
+                  (void *)b[i - 1].p, b[i - 1].usable, (void *)b[i].p);
     }
 }
 
-/* Some blocks of every border size, all live, filled, verified; then freed in random order, the rest verified. */
+/* Some blocks of every border size, all live, filled, verified; then freed in random order, the rest
+   verified. */
 static void every_size(size_t limit, int copies, uint64_t seed)
 {
     size_t kinds = heap_sizes(sizes, limit), count = 0;
@@ -79,7 +83,8 @@ static void every_size(size_t limit, int copies, uint64_t seed)
     }
 }
 
-QTEST("no two live blocks overlap and each is writable to its usable size, at every class border (M-01, M-40)")
+QTEST(
+    "no two live blocks overlap and each is writable to its usable size, at every class border (M-01, M-40)")
 {
     every_size(SIZE_MAX, COPIES, 1);
 }
@@ -116,12 +121,16 @@ QTEST("malloc(0) gives unique blocks that are not NULL (M-40)")
     check_disjoint(blocks, ZEROS);
     for (int i = 0; i < ZEROS; i++)
         heap.free(blocks[i].p);
-    void *p = heap.calloc(0, 10), *q = heap.calloc(10, 0), *s = heap.realloc(NULL, 0), *t = heap.reallocarray(NULL, 0, 8);
+    void *p = heap.calloc(0, 10), *q = heap.calloc(10, 0), *s = heap.realloc(NULL, 0),
+         *t = heap.reallocarray(NULL, 0, 8);
     QT_CHECK(p && q && s && t && p != q && p != s && p != t && q != s && q != t && s != t);
     heap.free(p), heap.free(q), heap.free(s), heap.free(t);
 }
 
-QTEST("malloc_usable_size(NULL) is 0 (M-40)") { QT_EQ(heap.malloc_usable_size(NULL), 0); }
+QTEST("malloc_usable_size(NULL) is 0 (M-40)")
+{
+    QT_EQ(heap.malloc_usable_size(NULL), 0);
+}
 
 QTEST("requests around the mmap threshold are met and whole (M-21)")
 {
@@ -146,17 +155,32 @@ QTEST("requests around the mmap threshold are met and whole (M-21)")
 
 /* ------------------------------------------------- what cannot be had */
 
-static const size_t too_big[] = {PTRDIFF_MAX - 1024, PTRDIFF_MAX - 17,  PTRDIFF_MAX - 1,  PTRDIFF_MAX,
-                                 (size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX + 17, SIZE_MAX - 4096,  SIZE_MAX - 65536,
-                                 SIZE_MAX - 65535, SIZE_MAX - 32,     SIZE_MAX - 31,    SIZE_MAX - 17,
-                                 SIZE_MAX - 16,    SIZE_MAX - 15,     SIZE_MAX - 8,     SIZE_MAX - 7,
-                                 SIZE_MAX - 1,     SIZE_MAX,          (size_t)1 << 62,  ((size_t)1 << 62) + 1};
+static const size_t too_big[] = {PTRDIFF_MAX - 1024,
+                                 PTRDIFF_MAX - 17,
+                                 PTRDIFF_MAX - 1,
+                                 PTRDIFF_MAX,
+                                 (size_t)PTRDIFF_MAX + 1,
+                                 (size_t)PTRDIFF_MAX + 17,
+                                 SIZE_MAX - 4096,
+                                 SIZE_MAX - 65536,
+                                 SIZE_MAX - 65535,
+                                 SIZE_MAX - 32,
+                                 SIZE_MAX - 31,
+                                 SIZE_MAX - 17,
+                                 SIZE_MAX - 16,
+                                 SIZE_MAX - 15,
+                                 SIZE_MAX - 8,
+                                 SIZE_MAX - 7,
+                                 SIZE_MAX - 1,
+                                 SIZE_MAX,
+                                 (size_t)1 << 62,
+                                 ((size_t)1 << 62) + 1};
 
-#define REFUSED(call)                                                                                                 \
-    do {                                                                                                              \
-        errno = 0;                                                                                                    \
-        QT_CHECKF((call) == NULL, "size %zu", n);                                                                     \
-        QT_CHECKF(errno == ENOMEM, "errno %d, size %zu", errno, n);                                                   \
+#define REFUSED(call)                                               \
+    do {                                                            \
+        errno = 0;                                                  \
+        QT_CHECKF((call) == NULL, "size %zu", n);                   \
+        QT_CHECKF(errno == ENOMEM, "errno %d, size %zu", errno, n); \
     } while (0)
 
 QTEST("a size beyond the address space gives NULL and ENOMEM in every call (M-25, M-40)")

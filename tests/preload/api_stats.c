@@ -31,7 +31,8 @@ static void give(int count)
 static struct mallinfo2 sane(void)
 {
     struct mallinfo2 m = mallinfo2();
-    QT_CHECKF(m.arena == m.uordblks + m.fordblks, "arena %zu, uordblks %zu, fordblks %zu", m.arena, m.uordblks, m.fordblks);
+    QT_CHECKF(m.arena == m.uordblks + m.fordblks, "arena %zu, uordblks %zu, fordblks %zu", m.arena,
+              m.uordblks, m.fordblks);
     QT_CHECKF(m.keepcost <= m.fordblks, "keepcost %zu, fordblks %zu", m.keepcost, m.fordblks);
     QT_CHECKF(m.fsmblks <= m.fordblks, "fsmblks %zu, fordblks %zu", m.fsmblks, m.fordblks);
     return m;
@@ -46,14 +47,14 @@ static void check_in_use(int count, size_t n)
     struct mallinfo2 during = sane();
     size_t grown = during.uordblks + during.hblkhd - before.uordblks - before.hblkhd;
     QT_CHECKF(grown >= asked * 97 / 100, "%d of %zu: in use grew by %zu, asked %zu", count, n, grown, asked);
-    QT_CHECKF(grown <= asked + asked / 2 + (size_t)count * 32 + 512 * KIB, "%d of %zu: in use grew by %zu, asked %zu", count,
-              n, grown, asked);
+    QT_CHECKF(grown <= asked + asked / 2 + (size_t)count * 32 + 512 * KIB,
+              "%d of %zu: in use grew by %zu, asked %zu", count, n, grown, asked);
     give(count);
     heap.malloc_trim(0);
     struct mallinfo2 after = sane();
     size_t left = after.uordblks + after.hblkhd;
-    QT_CHECKF(left <= before.uordblks + before.hblkhd + grown / 4 + 512 * KIB, "%d of %zu: %zu in use before, %zu after", count,
-              n, before.uordblks + before.hblkhd, left);
+    QT_CHECKF(left <= before.uordblks + before.hblkhd + grown / 4 + 512 * KIB,
+              "%d of %zu: %zu in use before, %zu after", count, n, before.uordblks + before.hblkhd, left);
 }
 
 QTEST("mallinfo2: in use grows and falls with the blocks, and arena = uordblks + fordblks (M-41)")
@@ -73,8 +74,8 @@ QTEST("mallinfo2: hblks and hblkhd count the mapped blocks (M-21, M-41)")
     take(10, MIB);
     struct mallinfo2 during = sane();
     QT_EQ(during.hblks, before.hblks + 10);
-    QT_CHECKF(during.hblkhd - before.hblkhd >= 10 * MIB && during.hblkhd - before.hblkhd <= 10 * (MIB + 8192), "%zu",
-              during.hblkhd - before.hblkhd);
+    QT_CHECKF(during.hblkhd - before.hblkhd >= 10 * MIB && during.hblkhd - before.hblkhd <= 10 * (MIB + 8192),
+              "%zu", during.hblkhd - before.hblkhd);
     give(10);
     struct mallinfo2 after = sane();
     QT_EQ(after.hblks, before.hblks);
@@ -151,7 +152,10 @@ static void capture(void (*write_it)(FILE *))
     fclose(stream);
 }
 
-static void info(FILE *stream) { QT_EQ(malloc_info(0, stream), 0); }
+static void info(FILE *stream)
+{
+    QT_EQ(malloc_info(0, stream), 0);
+}
 
 QTEST("malloc_info writes well-formed XML with the element malloc (M-41)")
 {
@@ -209,8 +213,8 @@ QTEST("malloc_stats writes its figures to stderr, and they are mallinfo2's (M-41
     capture(stats);
     struct mallinfo2 m = mallinfo2();
     size_t system = figure_after("system bytes     ="), in_use = figure_after("in use bytes     =");
-    QT_CHECKF(system >= m.arena + m.hblkhd - MIB && system <= m.arena + m.hblkhd + MIB, "%zu, arena %zu, mapped %zu", system,
-              m.arena, m.hblkhd);
+    QT_CHECKF(system >= m.arena + m.hblkhd - MIB && system <= m.arena + m.hblkhd + MIB,
+              "%zu, arena %zu, mapped %zu", system, m.arena, m.hblkhd);
     QT_CHECKF(in_use <= system && in_use >= 5000 * 100 + 5 * MIB, "in use %zu of %zu", in_use, system);
 }
 
@@ -235,8 +239,8 @@ static void check_trim_inside(size_t n, int count)
     long after = qt_rss_kib();
     long size_kib = (long)((size_t)count * n / KIB);
     QT_CHECKF(peak - before > size_kib * 9 / 10, "peak only %ld KiB above %ld", peak - before, before);
-    QT_CHECKF(after - before < size_kib / 5 + 1024, "%d of %zu: %ld of %ld KiB left, trim returned %d", count, n, after - before,
-              peak - before, released);
+    QT_CHECKF(after - before < size_kib / 5 + 1024, "%d of %zu: %ld of %ld KiB left, trim returned %d", count,
+              n, after - before, peak - before, released);
     heap.free(pin);
 }
 
