@@ -1,6 +1,57 @@
+/* The table of subcommands. Owns: --help, --version, and who is called. May not know: what they do. */
+#include "command.h"
+
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
-int main(void)
+#include <string.h>
+
+static const struct command commands[] = {
+    {"run", "run a program with Quarry as its malloc", run_main},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+int complain(int status, const char *format, ...)
 {
-    puts("quarry " QUARRY_VERSION);
-    return 0;
+    va_list args;
+    va_start(args, format);
+    fputs("quarry: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return status;
+}
+
+int print_text(const char *text)
+{
+    if (fputs(text, stdout) == EOF || fflush(stdout) == EOF)
+        return complain(EXIT_OURSELVES, "cannot write: %s", strerror(errno));
+    return EXIT_FINE;
+}
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: quarry COMMAND [ARGUMENTS]\n\n", out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+    fputs("\n`quarry COMMAND --help` says more about one. `quarry --version` prints the version.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        print_usage(stdout);
+        return print_text("");
+    }
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
+        return print_text("quarry " QUARRY_VERSION "\n");
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return commands[i].main(argc - 1, argv + 1);
+    return complain(EXIT_USAGE, "unknown command '%s'; `quarry --help` lists them", word);
 }

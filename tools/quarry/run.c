@@ -1,0 +1,177 @@
+/*
+ * quarry run: starts a program with libquarry preloaded.
+ *
+ * Owns: the options, the environment of the program. It execs, so exit status and signals are the program's own.
+ * May not know: how a program is found and judged (program.c).
+ */
+#include "command.h"
+#include "program.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: quarry run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
+    "\n"
+    "Runs PROGRAM with Quarry as its malloc. The programs that it starts get Quarry too.\n"
+    "\n"
+    "  --classic         the classic profile: ptmalloc exactly, every constant and every address\n"
+    "  --conf KEY:VALUE[,KEY:VALUE]...\n"
+    "                    options, as in QUARRY_CONF; may be given more than once\n"
+    "  --stats           statistics on stderr when the program ends\n"
+    "  --anyway          run the program even where Quarry cannot be loaded into it\n"
+    "  --help            this text\n"
+    "\n"
+    "QUARRY_CONF of the environment comes first, then --classic and --stats, then --conf; the later wins.\n"
+    "\n"
+    "Exit status: the program's own; 2 wrong usage; 125 quarry itself failed; 126 PROGRAM cannot be run, or\n"
+    "Quarry cannot be loaded into it (static, set-uid, another architecture or libc); 127 no such PROGRAM.\n";
+
+struct settings {
+    bool classic, stats, anyway, help;
+    char *conf; /* all --conf, joined */
+    char **program;
+};
+
+/* "a,b"; either may be NULL or empty. Exits when there is no memory. */
+static char *join(const char *a, const char *b, char between)
+{
+    if (!a || !*a)
+        a = "";
+    if (!b || !*b)
+        b = "";
+    char *text = malloc(strlen(a) + strlen(b) + 2);
+    if (!text)
+        exit(complain(EXIT_OURSELVES, "run: %s", strerror(errno)));
+    char separator[2] = {*a && *b ? between : '\0', '\0'};
+    strcpy(text, a);
+    strcat(text, separator);
+    return strcat(text, b);
+}
+
+/* ---- options ---- */
+
+static int read_options(int argc, char **argv, struct settings *set)
+{
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--") == 0) {
+            i++;
+            break;
+        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            set->help = true;
+            return EXIT_FINE;
+        } else if (strcmp(word, "--classic") == 0) {
+            set->classic = true;
+        } else if (strcmp(word, "--stats") == 0) {
+            set->stats = true;
+        } else if (strcmp(word, "--anyway") == 0) {
+            set->anyway = true;
+        } else if (strncmp(word, "--conf=", 7) == 0) {
+            set->conf = join(set->conf, word + 7, ',');
+        } else if (strcmp(word, "--conf") == 0) {
+            if (i + 1 == argc)
+                return complain(EXIT_USAGE, "run: --conf needs KEY:VALUE");
+            set->conf = join(set->conf, argv[++i], ',');
+        } else {
+            return complain(EXIT_USAGE, "run: unknown option '%s'; see `quarry run --help`", word);
+        }
+    }
+    if (i >= argc)
+        return complain(EXIT_USAGE, "run: no program given; see `quarry run --help`");
+    set->program = argv + i;
+    return EXIT_FINE;
+}
+
+/* ---- the library ---- */
+
+/* Beside this command: where the build leaves it, and where it is installed. */
+static const char *const library_folders[] = {"../lib", QUARRY_BIN_TO_LIB};
+
+static int find_library(char *path)
+{
+    char folder[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    if (length < 0)
+        return complain(EXIT_OURSELVES, "run: cannot tell where this command lies: %s", strerror(errno));
+    folder[length] = '\0';
+    *strrchr(folder, '/') = '\0';
+    for (size_t i = 0; i < sizeof library_folders / sizeof library_folders[0]; i++) {
+        char *candidate = join(join(folder, library_folders[i], '/'), "libquarry.so.1", '/');
+        if (realpath(candidate, path) && access(path, R_OK) == 0) {
+            if (strpbrk(path, " :"))
+                return complain(EXIT_OURSELVES,
+                                "run: %s: LD_PRELOAD cannot hold a path with a space or a colon", path);
+            return EXIT_FINE;
+        }
+    }
+    return complain(EXIT_OURSELVES, "run: libquarry.so.1 is not in %s/../lib", folder);
+}
+
+/* ---- running ---- */
+
+static void set_variable(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) != 0)
+        exit(complain(EXIT_OURSELVES, "run: %s", strerror(errno)));
+}
+
+static void set_environment(const struct settings *set, const char *library)
+{
+    set_variable("LD_PRELOAD", join(library, getenv("LD_PRELOAD"), ':'));
+    char *conf = join(getenv("QUARRY_CONF"), set->classic ? "classic:true" : NULL, ',');
+    conf = join(conf, set->stats ? "stats:true" : NULL, ',');
+    conf = join(conf, set->conf, ',');
+    if (*conf)
+        set_variable("QUARRY_CONF", conf);
+}
+
+/* Says what is wrong with the program. EXIT_FINE: it may be run all the same. */
+static int judge(const struct settings *set, const char *library, enum program_result *result)
+{
+    const char *name = set->program[0];
+    char why[PATH_MAX + 256];
+    *result = program_examine(name, library, why, sizeof why);
+    switch (*result) {
+    case PROGRAM_FINE:
+        return EXIT_FINE;
+    case PROGRAM_NOT_FOUND:
+        return complain(EXIT_NOT_FOUND, "run: %s: %s", name, why);
+    case PROGRAM_CANNOT_RUN:
+        return complain(EXIT_CANNOT_RUN, "run: %s: %s", name, why);
+    default:
+        break;
+    }
+    if (set->anyway) {
+        complain(0, "run: %s: %s; it runs without Quarry", name, why);
+        return EXIT_FINE;
+    }
+    return complain(EXIT_CANNOT_RUN, "run: %s: %s (--anyway runs it without Quarry)", name, why);
+}
+
+int run_main(int argc, char **argv)
+{
+    struct settings set = {0};
+    enum program_result result;
+    char library[PATH_MAX];
+    int status = read_options(argc, argv, &set);
+    if (status != EXIT_FINE)
+        return status;
+    if (set.help)
+        return print_text(help);
+    if ((status = find_library(library)) != EXIT_FINE)
+        return status;
+    if ((status = judge(&set, library, &result)) != EXIT_FINE)
+        return status;
+    if (result != PROGRAM_FOREIGN_LOADER)
+        set_environment(&set, library);
+    execvp(set.program[0], set.program);
+    return complain(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "run: %s: %s", set.program[0],
+                    strerror(errno));
+}
