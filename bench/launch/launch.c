@@ -1,19 +1,21 @@
 /*
- * launch [-n TIMES] [-t SECONDS] [-u UID:GID] [-o FILE] [-e NAME=VALUE]... -- PROGRAM [ARGUMENT...]
+ * launch -o FILE [-n TIMES] [-t SECONDS] [-u UID:GID] [-e NAME=VALUE]... -- PROGRAM [ARGUMENT...]
  *
- * Runs a program and writes what it used to FILE (or descriptor 3 when none is named) as NAME=VALUE lines. Linux keeps
- * the largest resident size across execve, so a child shows at least the size of the process that started it: this
- * launcher is linked statically and touches a few hundred KiB, less than any program it starts. It must not fork (a
- * copy of a large parent); it uses vfork, whose child shares its own small memory until execve.
+ * Runs a program and writes what it used to FILE as NAME=VALUE lines. Linux keeps the largest resident size across
+ * execve, so a child shows at least the size of the process that started it: this launcher is linked statically, drops
+ * its own pages before it starts anything, and reports what it had left as floor_kib, far below any program. It must
+ * not fork (a copy of its caller's size would be the same mistake); the child of vfork shares its memory until execve.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -36,6 +38,7 @@ struct totals {
     double wall_s, user_s, system_s;
     long peak_kib, minor_faults, major_faults, switches;
     int status;
+    long floor_kib; /* this launcher at its largest before a start: no peak shows as less */
 };
 
 static volatile pid_t running;
@@ -94,12 +97,42 @@ static struct request request_parse(int argc, char **argv)
             _exit(2);
         }
     }
-    if (optind >= argc) {
-        dprintf(STDERR_FILENO, "launch: no program given\n");
+    if (optind >= argc || !q.result_path) {
+        dprintf(STDERR_FILENO, "launch: wants -o FILE and a program\n");
         _exit(2);
     }
     q.command = argv + optind;
     return q;
+}
+
+static int segment_drop(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    (void)size, (void)unused;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &object->dlpi_phdr[i];
+        uintptr_t start = (object->dlpi_addr + p->p_vaddr) & ~(page - 1);
+        if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+            madvise((void *)start, object->dlpi_addr + p->p_vaddr + p->p_memsz - start, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+/* Drops the pages of code and constants (those needed come back from the page cache), then forgets the peak. */
+static long floor_lower(void)
+{
+    char text[4096];
+    int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    dl_iterate_phdr(segment_drop, NULL);
+    if (file < 0 || write(file, "5", 1) != 1)
+        fail("/proc/self/clear_refs");
+    close(file);
+    file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
+    close(file);
+    text[length > 0 ? length : 0] = 0;
+    const char *peak = strstr(text, "VmHWM:");
+    return peak ? strtol(peak + 6, NULL, 10) : -1;
 }
 
 static void child_exec(const struct request *q)
@@ -115,6 +148,9 @@ static void run_once(const struct request *q, struct totals *t)
 {
     struct rusage used;
     int status;
+    long floor_kib = floor_lower();
+    if (floor_kib > t->floor_kib)
+        t->floor_kib = floor_kib;
     double start = now();
     pid_t child = vfork();
     if (child == 0)
@@ -140,13 +176,13 @@ static void run_once(const struct request *q, struct totals *t)
 
 static void totals_write(const struct request *q, const struct totals *t)
 {
-    int file = q->result_path ? open(q->result_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : 3;
+    int file = open(q->result_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0)
         fail(q->result_path);
     dprintf(file,
             "wall_s=%.6f\nuser_s=%.6f\nsystem_s=%.6f\npeak_kib=%ld\nminor_faults=%ld\nmajor_faults=%ld\n"
-            "preempted=%ld\nstatus=%d\n",
-            t->wall_s, t->user_s, t->system_s, t->peak_kib, t->minor_faults, t->major_faults, t->switches, t->status);
+            "preempted=%ld\nstatus=%d\nfloor_kib=%ld\n",
+            t->wall_s, t->user_s, t->system_s, t->peak_kib, t->minor_faults, t->major_faults, t->switches, t->status, t->floor_kib);
 }
 
 int main(int argc, char **argv)

@@ -5,7 +5,7 @@ import glob
 import pathlib
 import subprocess
 
-from . import paths
+from . import build, paths
 from .problem import Problem, Usage
 
 
@@ -90,29 +90,40 @@ def _given(word):
     return Allocator(name, str(pathlib.Path(path).resolve()))
 
 
-def chosen(wanted, libraries, say):
+def chosen(wanted, libraries, base, say):
     """The allocators of one run: by name (None: all but classic), and those given by path."""
-    given = [_given(word) for word in libraries]
-    known = NAMES + [a.name for a in given]
-    names = wanted if wanted is not None else [n for n in known if n != "quarry-classic"]
+    given = {a.name: a for a in map(_given, libraries)}
+    known = [*NAMES, *given]
+    names = wanted if wanted is not None else [n for n in NAMES if n != "quarry-classic"]
     for name in names:
         if name not in known:
             raise Usage(f"no allocator named '{name}'; known: {', '.join(known)}")
-    by_path = {a.name: a for a in given}
-    found = [by_path.get(n) or _one(n, say) for n in dict.fromkeys([*names, *by_path])]
-    found = [a for a in found if a]
-    for allocator in found:
-        _check_preload(allocator)
-    if not found:
-        raise Problem("none of the allocators asked for is here")
+    names = list(dict.fromkeys([*names, *given]))
+    if base not in names:
+        raise Usage(f"--base: '{base}' is not among the allocators measured")
+    found = [a for a in (given.get(n) or _one(n, say) for n in names) if a]
+    wrong = {a.name: _not_under(a) for a in found}
+    for name in (n for n in wrong if wrong[n]):
+        if wanted is not None or name in given:
+            raise Problem(f"{name}: {wrong[name]}")
+        say(f"{name} is left out: {wrong[name]}")
+    found = [a for a in found if not wrong[a.name]]
+    if base not in [a.name for a in found]:
+        raise Problem(f"--base: {base} is not here")
     return found
 
 
-def _check_preload(allocator):
-    """A library that cannot be preloaded is only a warning of the dynamic linker: look whether it is there."""
+def _not_under(allocator):
+    """Why a program would not run under it; empty when it does.
+
+    A library that cannot be preloaded is only a warning of the dynamic linker: ask whose malloc a program gets.
+    """
     if not allocator.library:
-        return
-    done = subprocess.run(["env", *allocator.environment(), "cat", "/proc/self/maps"], capture_output=True, text=True)
-    if done.returncode or str(pathlib.Path(allocator.library).resolve()) not in done.stdout:
-        first = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
-        raise Problem(f"{allocator.name}: {allocator.library} does not preload: {first}")
+        return ""
+    done = subprocess.run(["env", *allocator.environment(), build.TINY, "whose"], capture_output=True, text=True)
+    if done.returncode:
+        return f"a tiny program ends with status {done.returncode} under {allocator.library}"
+    if pathlib.Path(done.stdout.strip()).resolve() != pathlib.Path(allocator.library).resolve():
+        first = (done.stderr.strip().splitlines() or ["it exports no malloc"])[0]
+        return f"malloc does not come from {allocator.library}: {first}"
+    return ""

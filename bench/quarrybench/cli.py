@@ -6,7 +6,7 @@ import fnmatch
 import pathlib
 import sys
 
-from . import allocators, build, catalogue, paths, plots, programs, record, report, results, rounds, selftest, verdict
+from . import allocators, build, catalogue, paths, plots, programs, record, report, results, rounds, verdict
 from .problem import Problem, Usage
 
 QUICK_SCALE = 0.25
@@ -91,13 +91,9 @@ def _list():
 def _plan(options):
     workloads = _workloads(options)
     names = options.allocators.split(",") if options.allocators else None
-    if options.quick and names is None:
-        names = [n for n in allocators.NAMES if n != "quarry-classic"]
-    chosen = allocators.chosen(names, options.lib, say)
     if not 0 <= options.idle <= 600000:
         raise Usage("--idle wants 0 to 600000 ms")
-    if options.base not in [a.name for a in chosen]:
-        raise Usage(f"--base: '{options.base}' is not among the allocators measured")
+    chosen = allocators.chosen(names, options.lib, options.base, say)
     return rounds.Plan(programs.available(workloads, say), chosen,
                        rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
                        scale=options.scale or (QUICK_SCALE if options.quick else 1.0), idle_ms=options.idle,
@@ -128,8 +124,8 @@ def _render(samples, description, workloads, base, broken=None):
 
 
 def _measure(options):
-    plan = _plan(options)
     build.build(say)
+    plan = _plan(options)
     description = results.machine(plan)
     folder, broken = _folder(options), {}
     samples = rounds.run(plan, broken)
@@ -170,6 +166,7 @@ def _dispatch(arguments):
         _list()
         return 0
     if options.selftest:
+        from . import selftest  # it imports this module
         build.build(say)
         return selftest.main()
     if options.source:

@@ -23,7 +23,13 @@ class Line:
     def mark(self):
         if not self.ratio.above(self.limit):
             return ""
-        return "MISS" if self.ratio.surely_above(self.limit) else "over, inside the spread"
+        if self.ratio.rounds < 2:
+            return "over, one round"
+        return "MISS" if self.ratio.surely_above(self.limit) else "over, in the spread"
+
+    @property
+    def spread(self):
+        return "" if self.ratio.rounds < 2 else f"{self.ratio.low:.2f}-{self.ratio.high:.2f}"
 
 
 def best_peer(run, workload, peers, field):
@@ -81,7 +87,7 @@ def _latency_lines(run, ours, peers):
 
 
 def _table(title, found):
-    rows = [[line.workload, line.peer, report.show(line.ratio), f"{line.ratio.low:.2f}-{line.ratio.high:.2f}", line.mark]
+    rows = [[line.workload, line.peer, report.show(line.ratio), line.spread, line.mark]
             for line in sorted(found, key=lambda line: -line.ratio.value)]
     return [title, report.table(["workload", "peer", "ratio", "spread", "target"], rows)] if rows else []
 
@@ -107,4 +113,4 @@ def text(run, ours, peers):
 def _count(found):
     missed = sum(line.mark == "MISS" for line in found)
     near = sum(bool(line.mark) for line in found) - missed
-    return f"{missed} of {len(found)}" + (f", {near} more inside the spread" if near else "")
+    return f"{missed} of {len(found)}" + (f", {near} more not beyond the spread" if near else "")

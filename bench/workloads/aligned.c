@@ -4,8 +4,10 @@
 static void *take_aligned(size_t alignment, size_t size)
 {
     void *block;
-    if (posix_memalign(&block, alignment, size) || (uintptr_t)block % alignment)
+    if (posix_memalign(&block, alignment, size))
         die("posix_memalign");
+    if ((uintptr_t)block % alignment)
+        die("posix_memalign gave a block that is not aligned");
     touch(block, size);
     return block;
 }
@@ -14,7 +16,7 @@ uint64_t aligned(void)
 {
     struct sizes sizes;
     sizes_of_params(&sizes, "power", 16, 4096);
-    size_t least = param("align_least", 32), most = param("align_most", 256);
+    size_t least = param("align_least", 32), most = param("align_most", 128);
     size_t slots = param("slots", 2000);
     uint64_t operations = scaled("ops", 4000000);
     unsigned steps = 1;
