@@ -1,0 +1,194 @@
+#include "api/block.h"
+
+#include <string.h>
+
+#include "api/init.h"
+#include "arena/arena.h"
+#include "base/message.h"
+#include "options/options.h"
+#include "run/run.h"
+#include "segment/mapped.h"
+#include "tcache/internal.h"
+
+static bool served_by_runs(size_t request)
+{
+    return request <= qy_options.run_max && qy_options.run_max && qy_zone.lo;
+}
+
+static unsigned class_for(size_t request)
+{
+    return (unsigned)((request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) / QY_CELL_UNIT);
+}
+
+static void *take_cell(struct qy_tcache *t, size_t request)
+{
+    void *cell = qy_tcache_pop(t, request); /* making the cache may itself have filled it */
+    return cell ? cell : qy_cell_refill(t, class_for(request));
+}
+
+static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
+{
+    void *mem = qy_arena_take(first, r);
+    struct qy_arena *other = mem ? NULL : qy_arena_another(first);
+    if (other) {
+        r->room = 0; /* the stash is for blocks of our own arena */
+        mem = qy_arena_take(other, r);
+    }
+    return mem;
+}
+
+static void *take_chunk(struct qy_tcache *t, size_t request, uintptr_t *clean_from)
+{
+    struct qy_request r = {.size = qy_chunk_size_for(request)};
+    if (!t)
+        return take_from_arenas(qy_arena_first(), &r);
+    void *mem = qy_chunk_pop(t, r.size);
+    if (mem)
+        return mem;
+    struct qy_arena *a = qy_tcache_arena(t); /* first: picking one may not allocate, but be sure of the order */
+    qy_chunk_stash_offer(t, &r);
+    mem = take_from_arenas(a, &r);
+    qy_chunk_stash_accept(t, &r);
+    *clean_from = r.clean_from;
+    return mem;
+}
+
+static void perturb_taken(void *mem, size_t request)
+{
+    if (QY_UNLIKELY(qy_options.perturb))
+        memset(mem, ~(int)qy_options.perturb, request);
+}
+
+void *qy_block_take(size_t request, uintptr_t *clean_from)
+{
+    uintptr_t ignored;
+    clean_from = clean_from ? clean_from : &ignored;
+    *clean_from = UINTPTR_MAX;
+    if (request > PTRDIFF_MAX)
+        return NULL;
+    qy_init();
+    struct qy_tcache *t = qy_tcache_enter();
+    void *mem = t && served_by_runs(request) ? take_cell(t, request) : NULL;
+    if (!mem)
+        mem = take_chunk(t, request, clean_from);
+    qy_tcache_leave(t);
+    if (mem && qy_options.perturb) {
+        perturb_taken(mem, request);
+        *clean_from = UINTPTR_MAX;
+    }
+    return mem;
+}
+
+void *qy_block_take_aligned(size_t alignment, size_t request)
+{
+    if (alignment <= QY_ALIGNMENT)
+        return qy_block_take(request, NULL);
+    if (request > PTRDIFF_MAX || alignment > PTRDIFF_MAX - request)
+        return NULL;
+    qy_init();
+    /* A cell is as aligned as its stride is (run.h). */
+    size_t stride = qy_align_up(request + QY_CELL_HEADER_BYTES, alignment);
+    if (served_by_runs(stride - QY_CELL_HEADER_BYTES)) {
+        void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
+        if (!cell || (uintptr_t)cell % alignment == 0)
+            return cell;
+        qy_block_free(cell); /* no runs to be had: it was a chunk */
+    }
+    struct qy_tcache *t = qy_tcache_enter();
+    struct qy_arena *a = t ? qy_tcache_arena(t) : qy_arena_first();
+    void *mem = qy_arena_take_aligned(a, alignment, qy_chunk_size_for(request));
+    if (!mem && (a = qy_arena_another(a)) != NULL)
+        mem = qy_arena_take_aligned(a, alignment, qy_chunk_size_for(request));
+    qy_tcache_leave(t);
+    if (mem)
+        perturb_taken(mem, request);
+    return mem;
+}
+
+enum kind { CELL, CHUNK, MAPPED };
+
+/* What a pointer is. Every pointer of the program passes here or through qy_tcache_push. */
+struct identity {
+    enum kind kind;
+    unsigned class;         /* of a cell */
+    struct qy_arena *arena; /* of a chunk */
+};
+
+static struct identity identify(const void *mem)
+{
+    struct identity id = {.kind = CELL};
+    if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
+        id.class = qy_cell_vet(mem);
+        return id;
+    }
+    id.arena = qy_arena_vet(mem);
+    id.kind = id.arena ? CHUNK : MAPPED;
+    if (id.kind == MAPPED && !qy_mapped_find(mem))
+        qy_fatal(QY_INVALID_POINTER, mem, "Quarry never handed this out");
+    return id;
+}
+
+static size_t usable(struct identity id, const void *mem)
+{
+    if (id.kind == CELL)
+        return qy_classes[id.class].stride - QY_CELL_HEADER_BYTES;
+    return qy_chunk_usable(qy_mem_chunk(mem));
+}
+
+static void free_identified(struct identity id, void *mem)
+{
+    if (id.kind == MAPPED) {
+        qy_mapped_free(mem);
+        return;
+    }
+    if (QY_UNLIKELY(qy_options.perturb))
+        memset(mem, (int)qy_options.perturb, usable(id, mem));
+    struct qy_tcache *t = qy_tcache_enter();
+    if (id.kind == CELL)
+        qy_cell_free(t, mem, id.class);
+    else if (!t || !qy_chunk_push(t, mem))
+        qy_arena_put(id.arena, mem, !t || id.arena == t->arena);
+    qy_tcache_leave(t);
+}
+
+void qy_block_free(void *mem)
+{
+    if (!mem)
+        return;
+    qy_init();
+    free_identified(identify(mem), mem);
+}
+
+size_t qy_block_usable(const void *mem)
+{
+    if (!mem)
+        return 0;
+    return usable(identify(mem), mem);
+}
+
+static void *move(struct identity id, void *mem, size_t request)
+{
+    void *to = qy_block_take(request, NULL);
+    if (to) {
+        memcpy(to, mem, qy_min(usable(id, mem), request));
+        free_identified(id, mem);
+    }
+    return to;
+}
+
+void *qy_block_resize(void *mem, size_t request)
+{
+    if (request > PTRDIFF_MAX)
+        return NULL;
+    struct identity id = identify(mem);
+    if (id.kind == CELL) {
+        /* Stay while at least half is used. */
+        size_t have = usable(id, mem);
+        return request <= have && request + QY_CELL_HEADER_BYTES > have / 2 ? mem : move(id, mem, request);
+    }
+    if (id.kind == MAPPED) {
+        void *resized = qy_mapped_resize(mem, request);
+        return resized ? resized : move(id, mem, request);
+    }
+    return qy_arena_resize(id.arena, mem, qy_chunk_size_for(request)) ? mem : move(id, mem, request);
+}

@@ -1,0 +1,24 @@
+/*
+ * A block, whatever serves it: a cell of a run, a chunk of an arena, or a mapping of its own. The slow path of every
+ * function of the API. Nothing here sets errno.
+ */
+#ifndef QY_API_BLOCK_H
+#define QY_API_BLOCK_H
+
+#include "base/compiler.h"
+
+/* NULL: no memory, or a request beyond PTRDIFF_MAX. The block is known to be zero from *clean_from on, if not NULL. */
+void *qy_block_take(size_t request, uintptr_t *clean_from);
+
+/* At a multiple of `alignment`, a power of two. */
+void *qy_block_take_aligned(size_t alignment, size_t request);
+
+/* Any pointer: NULL is no block, and what is none of ours is fatal. */
+void qy_block_free(void *mem);
+
+size_t qy_block_usable(const void *mem);
+
+/* Contents are kept up to the smaller size. NULL: the block is as it was. */
+void *qy_block_resize(void *mem, size_t request);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * fork (M-34): the forking thread holds every lock while the process is copied, so the child's arenas, zone and registers
+ * are whole. The caches of the other threads may be caught in the middle of anything: the child leaves them alone,
+ * with what they hold; blocks of theirs can be freed, their free cells are not found again.
+ */
+#include <pthread.h>
+
+#include "api/init.h"
+#include "arena/arena.h"
+#include "run/zone.h"
+#include "segment/mapped.h"
+#include "tcache/roster.h"
+
+static void before_fork(void)
+{
+    qy_roster_lock();
+    qy_arenas_lock();
+    qy_zone_lock();
+    qy_mapped_lock();
+    qy_granules_lock();
+}
+
+static void after_in_parent(void)
+{
+    qy_granules_unlock();
+    qy_mapped_unlock();
+    qy_zone_unlock();
+    qy_arenas_unlock();
+    qy_roster_unlock();
+}
+
+static void after_in_child(void)
+{
+    qy_granules_reset();
+    qy_mapped_reset();
+    qy_zone_reset();
+    qy_arenas_reset();
+    qy_roster_reset();
+}
+
+void qy_fork_init(void)
+{
+    pthread_atfork(before_fork, after_in_parent, after_in_child);
+}

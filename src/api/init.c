@@ -1,0 +1,59 @@
+#include "api/init.h"
+
+#include <malloc.h>
+
+#include "arena/arena.h"
+#include "base/lock.h"
+#include "base/secret.h"
+#include "chunk/freed.h"
+#include "options/options.h"
+#include "os/pages.h"
+#include "run/run.h"
+#include "segment/mapped.h"
+#include "tcache/roster.h"
+
+/* A program may carry its options: `const char *quarry_conf = "k:v,...";` */
+extern const char *quarry_conf __attribute__((weak));
+
+uint32_t qy_ready;
+
+static struct qy_lock init_lock = QY_LOCK_INIT(QY_RANK_INIT);
+
+static void set_up(void)
+{
+    uint64_t secrets[QY_CLASSES + 2];
+    qy_pages_init();
+    qy_options_load(&quarry_conf ? quarry_conf : NULL);
+    qy_secret_draw(secrets, QY_CLASSES + 2);
+    qy_classes_init(secrets);
+    qy_freed_secret = secrets[QY_CLASSES];
+    qy_mapped_init(secrets[QY_CLASSES + 1]);
+    qy_arena_init();
+    if (qy_options.run_max)
+        qy_zone_init();
+    qy_roster_init();
+}
+
+void qy_init_slow(void)
+{
+    qy_lock(&init_lock);
+    bool first = !qy_ready;
+    if (first) {
+        set_up();
+        qy_store_release(&qy_ready, 1); /* publishes all of set_up to qy_init() */
+    }
+    qy_unlock(&init_lock);
+    if (first)
+        qy_fork_init(); /* may allocate, so it comes last */
+}
+
+static __attribute__((constructor)) void init_at_load(void)
+{
+    qy_init();
+}
+
+static __attribute__((destructor)) void report_at_exit(void)
+{
+    if (qy_options.stats)
+        malloc_stats();
+}

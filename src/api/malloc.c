@@ -1,0 +1,104 @@
+/*
+ * malloc, free, calloc, realloc (M-40): the fast path, the slow path behind it, and errno.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/block.h"
+#include "quarry/quarry.h"
+#include "tcache/tcache.h"
+
+static QY_NOINLINE void *malloc_slow(size_t size)
+{
+    void *mem = qy_block_take(size, NULL);
+    if (QY_UNLIKELY(!mem))
+        errno = ENOMEM;
+    return mem;
+}
+
+QY_EXPORT void *malloc(size_t size)
+{
+    void *mem = qy_tcache_pop(qy_self, size);
+    return QY_LIKELY(mem != NULL) ? mem : malloc_slow(size);
+}
+
+QY_EXPORT void free(void *mem)
+{
+    if (QY_UNLIKELY(!qy_tcache_push(qy_self, mem)))
+        qy_block_free(mem);
+}
+
+static QY_NOINLINE void *calloc_slow(size_t bytes)
+{
+    uintptr_t clean_from;
+    void *mem = qy_block_take(bytes, &clean_from);
+    if (QY_UNLIKELY(!mem)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    /* Memory fresh from the kernel is zero, and stays untouched (M-24). */
+    if (clean_from > (uintptr_t)mem)
+        memset(mem, 0, qy_min(bytes, clean_from - (uintptr_t)mem));
+    return mem;
+}
+
+QY_EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (QY_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *mem = qy_tcache_pop(qy_self, bytes);
+    return QY_LIKELY(mem != NULL) ? memset(mem, 0, bytes) : calloc_slow(bytes);
+}
+
+QY_EXPORT void *realloc(void *mem, size_t size)
+{
+    if (!mem)
+        return malloc(size);
+    if (size == 0) {
+        free(mem);
+        return NULL;
+    }
+    void *resized = qy_block_resize(mem, size);
+    if (QY_UNLIKELY(!resized))
+        errno = ENOMEM;
+    return resized;
+}
+
+QY_EXPORT void *reallocarray(void *mem, size_t count, size_t size)
+{
+    size_t bytes;
+    if (QY_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(mem, bytes);
+}
+
+QY_EXPORT void cfree(void *mem)
+{
+    free(mem);
+}
+
+/* C23. The size is what the program says; our own record is what is true. */
+QY_EXPORT void free_sized(void *mem, size_t size)
+{
+    (void)size;
+    free(mem);
+}
+
+QY_EXPORT void free_aligned_sized(void *mem, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    free(mem);
+}
+
+QY_EXPORT size_t malloc_usable_size(void *mem)
+{
+    return qy_block_usable(mem);
+}

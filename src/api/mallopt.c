@@ -1,0 +1,37 @@
+/*
+ * mallopt and malloc_trim (M-41).
+ */
+#include <malloc.h>
+
+#include "api/init.h"
+#include "arena/arena.h"
+#include "options/options.h"
+#include "run/zone.h"
+#include "tcache/internal.h"
+#include "tcache/roster.h"
+
+QY_EXPORT int mallopt(int parameter, int value)
+{
+    qy_init();
+    if (!qy_options_mallopt(parameter, value))
+        return 0;
+    if (parameter == M_MXFAST)
+        qy_arena_consolidate(qy_arena_first());
+    if (parameter == M_PERTURB) {
+        struct qy_tcache *t = qy_tcache_enter();
+        if (t)
+            qy_tcache_configure(t);
+        qy_tcache_leave(t);
+    }
+    return 1;
+}
+
+QY_EXPORT int malloc_trim(size_t pad)
+{
+    qy_init();
+    qy_roster_trim();
+    bool any = qy_zone_purge(0) != 0;
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        any |= qy_arena_trim(a, a == qy_arena_first() ? pad : 0);
+    return any;
+}

@@ -1,0 +1,84 @@
+/*
+ * Arenas (M-30 to M-33): the chunk heap. An arena composes segments and bins under one lock: it takes chunks out,
+ * puts them back, splits, merges, grows, trims. Knows nothing of threads' caches; gives a caller several chunks at
+ * once through a stash, so that a lock is taken once a batch.
+ */
+#ifndef QY_ARENA_ARENA_H
+#define QY_ARENA_ARENA_H
+
+#include "base/lock.h"
+#include "bin/bin.h"
+#include "segment/break.h"
+#include "segment/subheap.h"
+
+struct qy_arena {
+    struct qy_lock lock;
+    unsigned index;             /* 0: the main arena */
+    struct qy_arena *next;      /* the list of all arenas; never shrinks */
+    unsigned threads;           /* atomic: threads that use this arena by default */
+    struct qy_chunk *top;       /* M-16; NULL before first use */
+    char *top_end;              /* end of the segment that top lies in: what top's size must say */
+    struct qy_chunk *remainder; /* M-17: the last remainder */
+    uintptr_t clean_from;       /* within top, memory from here on was never used: it reads as zero */
+    struct qy_subheap *heap;    /* the newest sub-heap */
+    struct qy_break brk;        /* of the main arena only */
+    void *inbox;                /* atomic: blocks freed by threads that found the lock taken; newest first */
+    void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
+    size_t system_bytes;        /* got from the kernel and not given back */
+    size_t max_system_bytes;
+    uint64_t purge_due_ms;
+    struct qy_bins bins;
+};
+
+/* What a caller wants of an arena, and what else he gets. */
+struct qy_request {
+    size_t size;         /* of the chunk: qy_chunk_size_for */
+    void **stash;        /* room for more blocks of the same size, should they be at hand */
+    unsigned room;
+    unsigned stashed;    /* how many were put there */
+    uintptr_t clean_from; /* the block's memory from here on is known to be zero */
+};
+
+extern struct qy_arena qy_main_arena;
+
+/* A block of at least request->size, or NULL: no memory. Takes and drops the arena's lock. */
+void *qy_arena_take(struct qy_arena *a, struct qy_request *request);
+
+/* The same at a multiple of `alignment`, a power of two above 16. */
+void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size);
+
+/*
+ * Gives a block back that qy_arena_vet passed. When another thread is busy in the arena, `wait` says whether to wait
+ * or to leave the block in the inbox.
+ */
+void qy_arena_put(struct qy_arena *a, void *mem, bool wait);
+
+/* Makes the block of an arena `size` bytes large where it is; false when that cannot be. */
+bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size);
+
+/*
+ * The gate: any pointer may be brought here. Returns its arena when it is a block in use whose tags and whose
+ * neighbour's tags are what they should be; NULL when no arena's memory is there. Anything else is fatal.
+ */
+struct qy_arena *qy_arena_vet(const void *mem);
+
+/* Gives free memory back: whole pages inside free chunks, and top down to `pad`. True: something was given back. */
+bool qy_arena_trim(struct qy_arena *a, size_t pad);
+
+/* Empties the fast bins (M-18). */
+void qy_arena_consolidate(struct qy_arena *a);
+
+/* The arena list. */
+struct qy_arena *qy_arena_pick(bool main_thread);     /* for a thread without one (M-31) */
+struct qy_arena *qy_arena_another(struct qy_arena *a); /* when `a` cannot serve; NULL: there is none */
+void qy_arena_leave(struct qy_arena *a);              /* the thread is gone (M-33) */
+struct qy_arena *qy_arena_first(void);
+unsigned qy_arena_count(void);
+void qy_arena_init(void);
+
+/* fork (M-34): every arena's lock and the list's. */
+void qy_arenas_lock(void);
+void qy_arenas_unlock(void);
+void qy_arenas_reset(void);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * The arenas (M-30, M-31): which there are, and which thread uses which. Arenas are made and never unmade; one that no
+ * thread uses waits for the next thread.
+ */
+#include "arena/internal.h"
+#include "base/atomic.h"
+#include "options/options.h"
+#include "os/limits.h"
+#include "os/pages.h"
+
+struct qy_arena qy_main_arena = {.lock = QY_LOCK_INIT(QY_RANK_ARENA)};
+
+static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
+static struct qy_arena *last = &qy_main_arena;
+static unsigned count = 1;
+
+/* M-31: arenas for each processor, unless arena_max says otherwise. */
+#define ARENAS_PER_CPU 8
+
+void qy_arena_init(void)
+{
+    qy_bins_init(&qy_main_arena.bins, &qy_main_arena);
+}
+
+static unsigned quota(void)
+{
+    if (qy_options.arena_max)
+        return (unsigned)qy_options.arena_max;
+    if (count <= qy_options.arena_test)
+        return count + 1;
+    static unsigned cpus; /* asked once: under list_lock */
+    if (!cpus)
+        cpus = qy_limit_cpus();
+    return cpus * ARENAS_PER_CPU;
+}
+
+static struct qy_arena *make_arena_locked(void)
+{
+    QY_ASSERT(qy_lock_held(&list_lock));
+    struct qy_arena *a = qy_pages_map(qy_align_up(sizeof *a, qy_page_bytes), "quarry: arena");
+    if (!a)
+        return NULL;
+    a->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_ARENA);
+    a->index = count++;
+    qy_bins_init(&a->bins, a);
+    qy_store_release(&last->next, a); /* publishes a complete arena to who walks the list without the lock */
+    last = a;
+    return a;
+}
+
+static struct qy_arena *least_used(void)
+{
+    struct qy_arena *best = &qy_main_arena;
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next)) {
+        if (a->threads < best->threads)
+            best = a;
+    }
+    return best;
+}
+
+struct qy_arena *qy_arena_pick(bool main_thread)
+{
+    qy_lock(&list_lock);
+    struct qy_arena *a = &qy_main_arena;
+    if (!main_thread) {
+        a = least_used();
+        if ((a->threads > 0 || a == &qy_main_arena) && count < quota()) {
+            struct qy_arena *fresh = make_arena_locked();
+            if (fresh)
+                a = fresh;
+        }
+    }
+    qy_store_relaxed(&a->threads, a->threads + 1);
+    qy_unlock(&list_lock);
+    return a;
+}
+
+void qy_arena_leave(struct qy_arena *a)
+{
+    qy_lock(&list_lock);
+    qy_store_relaxed(&a->threads, a->threads - 1);
+    qy_unlock(&list_lock);
+}
+
+struct qy_arena *qy_arena_another(struct qy_arena *a)
+{
+    if (a != &qy_main_arena)
+        return &qy_main_arena;
+    return qy_load_acquire(&a->next);
+}
+
+struct qy_arena *qy_arena_first(void)
+{
+    return &qy_main_arena;
+}
+
+unsigned qy_arena_count(void)
+{
+    return qy_load_relaxed(&count);
+}
+
+void qy_arenas_lock(void)
+{
+    qy_lock(&list_lock);
+    for (struct qy_arena *a = qy_arena_first(); a; a = a->next)
+        qy_lock(&a->lock);
+}
+
+void qy_arenas_unlock(void)
+{
+    for (struct qy_arena *a = qy_arena_first(); a; a = a->next)
+        qy_unlock(&a->lock);
+    qy_unlock(&list_lock);
+}
+
+void qy_arenas_reset(void)
+{
+    for (struct qy_arena *a = qy_arena_first(); a; a = a->next)
+        qy_lock_reset(&a->lock);
+    qy_lock_reset(&list_lock);
+}

@@ -1,0 +1,156 @@
+/*
+ * Putting a chunk back: coalescing (M-06), consolidation (M-18), the inbox.
+ */
+#include "arena/internal.h"
+#include "base/atomic.h"
+#include "chunk/freed.h"
+#include "options/options.h"
+
+/* M-18, M-23: a free piece this large makes it worth looking for more. */
+#define CONSOLIDATE_FROM ((size_t)65536)
+
+/* Blocks put back from the inbox by one call. */
+#define DRAIN_AT_MOST 64
+
+/* The free chunk before `c`, which its P bit promises; checked before it is believed. */
+static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
+{
+    size_t size = c->prev_size;
+    struct qy_chunk *prev = qy_chunk_at(c, -size);
+    if ((size & QY_TAG_BITS) || size < QY_MIN_CHUNK || !qy_chunk_begins(prev) || qy_chunk_inuse(prev) ||
+        qy_chunk_size(prev) != size)
+        qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of the free block before this one disagrees");
+    return prev;
+}
+
+size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
+{
+    struct qy_chunk *next = qy_chunk_next(c);
+    size_t size = qy_chunk_size(c);
+    qy_chunk_mark_free(c);
+    if (!qy_chunk_prev_inuse(c)) {
+        struct qy_chunk *prev = free_chunk_before(c);
+        qy_bin_unlink(&a->bins, prev);
+        qy_chunk_unmark(c);
+        size += qy_chunk_size(prev);
+        c = prev;
+    }
+    if (next == a->top) {
+        qy_arena_check_top_locked(a);
+        size += qy_chunk_size(next);
+        qy_chunk_unmark(next);
+        qy_chunk_set_head(c, size, QY_PREV_INUSE);
+        a->top = c;
+        return size;
+    }
+    if (!qy_chunk_inuse(next)) {
+        qy_bin_unlink(&a->bins, next);
+        qy_chunk_unmark(next);
+        size += qy_chunk_size(next);
+    } else {
+        next->size &= ~QY_PREV_INUSE;
+    }
+    qy_chunk_set_head(c, size, QY_PREV_INUSE);
+    qy_chunk_set_foot(c, size);
+    qy_bin_insert_unsorted(&a->bins, c);
+    return size;
+}
+
+void qy_arena_consolidate_locked(struct qy_arena *a)
+{
+    QY_ASSERT(qy_lock_held(&a->lock));
+    a->bins.have_fast = false;
+    for (size_t size = QY_MIN_CHUNK; size < QY_MIN_CHUNK + QY_FAST_BINS * QY_ALIGNMENT; size += QY_ALIGNMENT) {
+        struct qy_chunk *c;
+        while ((c = qy_fast_pop(&a->bins, size)) != NULL)
+            qy_arena_coalesce_locked(a, c);
+    }
+}
+
+void qy_arena_consolidate(struct qy_arena *a)
+{
+    qy_lock(&a->lock);
+    if (a->bins.have_fast)
+        qy_arena_consolidate_locked(a);
+    qy_unlock(&a->lock);
+}
+
+static bool goes_to_fast_bin(const struct qy_arena *a, struct qy_chunk *c)
+{
+    return qy_options.mxfast != 0 && qy_chunk_size(c) <= qy_chunk_size_for(qy_options.mxfast) &&
+           qy_chunk_next(c) != a->top;
+}
+
+void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
+{
+    QY_ASSERT(qy_lock_held(&a->lock));
+    if (goes_to_fast_bin(a, c)) {
+        qy_fast_push(&a->bins, c);
+        return;
+    }
+    if (qy_arena_coalesce_locked(a, c) >= CONSOLIDATE_FROM) {
+        if (a->bins.have_fast)
+            qy_arena_consolidate_locked(a);
+        qy_arena_trim_if_due_locked(a);
+    }
+}
+
+/*
+ * The inbox: a stack that any thread pushes to and only the holder of the lock empties, all at once, so no ABA. The link
+ * stands in the first word of the block, hidden by the secret and checked when it is read back.
+ */
+static void inbox_push(struct qy_arena *a, void *mem)
+{
+    qy_freed_sign(mem);
+    void *head = qy_load_relaxed(&a->inbox);
+    do {
+        *(uintptr_t *)mem = (uintptr_t)head ^ qy_freed_secret;
+    } while (!qy_cas_release(&a->inbox, &head, mem)); /* publishes link and signature to who empties the inbox */
+}
+
+static void *inbox_pop_locked(struct qy_arena *a)
+{
+    if (!a->inbox_rest && qy_load_relaxed(&a->inbox))
+        a->inbox_rest = qy_swap_acquire(&a->inbox, NULL); /* pairs with the release in inbox_push */
+    void *mem = a->inbox_rest;
+    if (!mem)
+        return NULL;
+    void *next = (void *)(*(uintptr_t *)mem ^ qy_freed_secret);
+    if (next) {
+        struct qy_chunk *c = qy_mem_chunk(next);
+        struct qy_granule *g = qy_granule_of((uintptr_t)c);
+        if (!g || g->owner != a || ((uintptr_t)next & QY_TAG_BITS) || !qy_chunk_begins(c) || !qy_chunk_inuse(c))
+            qy_fatal(QY_CORRUPTED_LIST, mem, "the link in this free block was written over");
+    }
+    a->inbox_rest = next;
+    qy_freed_unsign(mem);
+    return mem;
+}
+
+void qy_arena_drain_locked(struct qy_arena *a)
+{
+    for (int i = 0; i < DRAIN_AT_MOST; i++) {
+        void *mem = inbox_pop_locked(a);
+        if (!mem)
+            return;
+        qy_arena_vet_locked(a, mem);
+        qy_arena_put_locked(a, qy_mem_chunk(mem));
+    }
+}
+
+void qy_arena_put(struct qy_arena *a, void *mem, bool wait)
+{
+    if (!qy_trylock(&a->lock)) {
+        if (!wait) {
+            inbox_push(a, mem);
+            return;
+        }
+        qy_lock(&a->lock);
+    }
+    if (!qy_chunk_inuse(qy_mem_chunk(mem)))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block was freed by another thread at the same time");
+    qy_arena_drain_locked(a);
+    qy_arena_put_locked(a, qy_mem_chunk(mem));
+    qy_arena_check_locked(a);
+    qy_unlock(&a->lock);
+}

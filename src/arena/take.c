@@ -1,0 +1,307 @@
+/*
+ * Taking a chunk out of an arena: ptmalloc's order of stores (M-11 to M-17). fast bin, small bin, unsorted, large
+ * bin, any larger bin, top; then more memory.
+ */
+#include "arena/internal.h"
+#include "chunk/freed.h"
+#include "options/options.h"
+#include "segment/mapped.h"
+
+/* How many chunks of the unsorted bin one call sorts; the next call goes on where this one stopped. */
+#define SORT_AT_MOST 10000
+
+/* A chunk that is in no list becomes a block. */
+static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
+{
+    size_t size = qy_chunk_size(c);
+    qy_chunk_set_head(c, size, (c->size & QY_PREV_INUSE) | qy_arena_tag(a));
+    qy_chunk_at(c, size)->size |= QY_PREV_INUSE;
+    qy_chunk_mark_inuse(c);
+    return qy_chunk_mem(c);
+}
+
+static void stash(struct qy_request *r, void *mem)
+{
+    qy_freed_sign(mem);
+    r->stash[r->stashed++] = mem;
+}
+
+static bool stash_has_room(const struct qy_request *r)
+{
+    return r->stashed < r->room;
+}
+
+void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    size_t rest = qy_chunk_size(c) - size;
+    if (rest >= QY_MIN_CHUNK) {
+        struct qy_chunk *remainder = qy_chunk_at(c, size);
+        qy_chunk_mark(remainder);
+        qy_chunk_set_head(remainder, rest, QY_PREV_INUSE);
+        qy_chunk_set_foot(remainder, rest);
+        qy_chunk_set_size(c, size);
+        qy_bin_insert_unsorted(&a->bins, remainder);
+        if (qy_bin_is_small(size))
+            a->remainder = remainder;
+    }
+}
+
+struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintptr_t *clean_from)
+{
+    struct qy_chunk *c = a->top;
+    struct qy_chunk *top = qy_chunk_at(c, size);
+    qy_chunk_mark(top);
+    qy_chunk_set_head(top, qy_chunk_size(c) - size, QY_PREV_INUSE);
+    qy_chunk_set_size(c, size);
+    a->top = top;
+    *clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(c));
+    a->clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(top));
+    return c;
+}
+
+static void *take_fast(struct qy_arena *a, struct qy_request *r)
+{
+    struct qy_chunk *c = qy_fast_pop(&a->bins, r->size);
+    if (!c)
+        return NULL;
+    struct qy_chunk *more;
+    while (stash_has_room(r) && (more = qy_fast_pop(&a->bins, r->size)) != NULL)
+        stash(r, qy_chunk_mem(more));
+    return qy_chunk_mem(c);
+}
+
+static void *take_small(struct qy_arena *a, struct qy_request *r)
+{
+    unsigned index = qy_bin_index(r->size);
+    struct qy_chunk *c = qy_bin_last(&a->bins, index);
+    if (!c)
+        return NULL;
+    qy_bin_unlink(&a->bins, c);
+    struct qy_chunk *more;
+    while (stash_has_room(r) && (more = qy_bin_last(&a->bins, index)) != NULL) {
+        qy_bin_unlink(&a->bins, more);
+        stash(r, hand_out(a, more));
+    }
+    return hand_out(a, c);
+}
+
+/* M-17: consecutive small requests are cut from the same remainder, so that they lie side by side. */
+static bool serves_as_remainder(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    return qy_bin_is_small(size) && c == a->remainder && c == qy_bin_first(&a->bins, QY_UNSORTED) &&
+           qy_chunk_size(c) > size + QY_MIN_CHUNK;
+}
+
+/*
+ * Every chunk of the unsorted bin gets its one chance (M-12): it serves, or it is sorted. Exact fits beyond the first
+ * go into the stash.
+ */
+static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
+{
+    void *found = NULL;
+    struct qy_chunk *c;
+    for (unsigned i = 0; i < SORT_AT_MOST && (c = qy_bin_last(&a->bins, QY_UNSORTED)) != NULL; i++) {
+        if (!found && serves_as_remainder(a, c, r->size)) {
+            qy_bin_unlink(&a->bins, c);
+            qy_arena_split_locked(a, c, r->size);
+            return hand_out(a, c);
+        }
+        qy_bin_unlink(&a->bins, c);
+        if (qy_chunk_size(c) != r->size) {
+            qy_bin_insert_sorted(&a->bins, c);
+            continue;
+        }
+        void *mem = hand_out(a, c);
+        if (found)
+            stash(r, mem);
+        else
+            found = mem;
+        if (!stash_has_room(r))
+            break;
+    }
+    return found;
+}
+
+static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    qy_bin_unlink(&a->bins, c);
+    qy_arena_split_locked(a, c, size);
+    return hand_out(a, c);
+}
+
+static void *take_sorted(struct qy_arena *a, size_t size)
+{
+    unsigned index = qy_bin_index(size);
+    struct qy_chunk *c = qy_bin_is_small(size) ? NULL : qy_bin_best_fit(&a->bins, index, size);
+    if (!c)
+        c = qy_bin_next_larger(&a->bins, index);
+    return c ? take_and_split(a, c, size) : NULL;
+}
+
+static void *take_top(struct qy_arena *a, struct qy_request *r)
+{
+    if (a->top)
+        qy_arena_check_top_locked(a);
+    if (qy_arena_top_size(a) < r->size + QY_MIN_CHUNK)
+        return NULL;
+    return hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
+}
+
+static void *take_binned(struct qy_arena *a, struct qy_request *r)
+{
+    void *mem = NULL;
+    if (r->size <= QY_FAST_BINS * QY_ALIGNMENT + QY_ALIGNMENT)
+        mem = take_fast(a, r);
+    if (!mem && qy_bin_is_small(r->size))
+        mem = take_small(a, r);
+    else if (!mem && a->bins.have_fast)
+        qy_arena_consolidate_locked(a); /* M-18: before a large request, small free pieces are merged */
+    if (!mem)
+        mem = take_unsorted(a, r);
+    if (!mem)
+        mem = take_sorted(a, r->size);
+    return mem;
+}
+
+static void *take_locked(struct qy_arena *a, struct qy_request *r)
+{
+    QY_ASSERT(qy_lock_held(&a->lock));
+    qy_arena_drain_locked(a);
+    void *mem = take_binned(a, r);
+    if (!mem)
+        mem = take_top(a, r);
+    if (!mem && a->bins.have_fast) {
+        qy_arena_consolidate_locked(a);
+        mem = take_binned(a, r);
+        if (!mem)
+            mem = take_top(a, r);
+    }
+    qy_arena_check_locked(a);
+    return mem;
+}
+
+static void *grow_and_take(struct qy_arena *a, struct qy_request *r)
+{
+    qy_lock(&a->lock);
+    void *mem = qy_arena_grow_locked(a, r->size) ? take_top(a, r) : NULL;
+    qy_unlock(&a->lock);
+    return mem;
+}
+
+/* A fresh mapping is zero throughout. */
+static void *take_mapped(struct qy_request *r, size_t alignment)
+{
+    void *mem = qy_mapped_take(r->size - QY_TAG_BYTES, alignment);
+    r->clean_from = (uintptr_t)mem;
+    return mem;
+}
+
+void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
+{
+    r->stashed = 0;
+    r->clean_from = UINTPTR_MAX;
+    qy_lock(&a->lock);
+    void *mem = take_locked(a, r);
+    qy_unlock(&a->lock);
+    /* M-21: large requests that no free chunk serves get a mapping; any request does when the segment cannot grow. */
+    bool large = r->size - QY_TAG_BYTES >= qy_options.mmap_threshold;
+    if (!mem && large)
+        mem = take_mapped(r, QY_ALIGNMENT);
+    if (!mem)
+        mem = grow_and_take(a, r);
+    if (!mem && !large)
+        mem = take_mapped(r, QY_ALIGNMENT);
+    return mem;
+}
+
+/* Gives a leading part of a block back, so that it starts at `at` (M-05). */
+static struct qy_chunk *drop_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_chunk *at)
+{
+    size_t front = (size_t)((char *)at - (char *)c), size = qy_chunk_size(c);
+    qy_chunk_mark(at);
+    qy_chunk_set_head(at, size - front, QY_PREV_INUSE | qy_arena_tag(a));
+    qy_chunk_mark_inuse(at);
+    qy_chunk_set_size(c, front);
+    qy_arena_coalesce_locked(a, c);
+    return at;
+}
+
+static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    size_t rest = qy_chunk_size(c) - size;
+    if (rest < QY_MIN_CHUNK)
+        return;
+    struct qy_chunk *back = qy_chunk_at(c, size);
+    qy_chunk_mark(back);
+    qy_chunk_mark_inuse(back);
+    qy_chunk_set_head(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
+    qy_chunk_set_size(c, size);
+    qy_arena_coalesce_locked(a, back);
+}
+
+void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size)
+{
+    struct qy_request r = {.size = size};
+    if (size - QY_TAG_BYTES + alignment >= qy_options.mmap_threshold) {
+        void *mapped = take_mapped(&r, alignment);
+        if (mapped)
+            return mapped;
+    }
+    r.size = size + alignment + QY_MIN_CHUNK;
+    void *mem = qy_arena_take(a, &r);
+    if (!mem)
+        return NULL;
+    if (!qy_granule_of((uintptr_t)mem)) {
+        /* No segment could serve, so it is a mapping; one that is aligned takes its place. */
+        qy_mapped_free(mem);
+        r.size = size;
+        return take_mapped(&r, alignment);
+    }
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    uintptr_t aligned = qy_align_up((uintptr_t)mem, alignment);
+    if (aligned != (uintptr_t)mem && aligned - (uintptr_t)mem < QY_MIN_CHUNK)
+        aligned += alignment; /* the part in front must be a chunk */
+    qy_lock(&a->lock);
+    if (aligned != (uintptr_t)mem)
+        c = drop_front_locked(a, c, qy_mem_chunk((void *)aligned));
+    drop_back_locked(a, c, size);
+    qy_arena_check_locked(a);
+    qy_unlock(&a->lock);
+    return qy_chunk_mem(c);
+}
+
+/* Joins the free chunk or the part of top behind a block to it; false when that is not enough. */
+static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    size_t old = qy_chunk_size(c);
+    struct qy_chunk *next = qy_chunk_next(c);
+    if (next == a->top) {
+        qy_arena_check_top_locked(a);
+        if (old + qy_chunk_size(next) < size + QY_MIN_CHUNK)
+            return false;
+        uintptr_t clean_from;
+        qy_arena_cut_top_locked(a, size - old, &clean_from);
+        qy_chunk_unmark(next);
+        qy_chunk_set_size(c, size);
+        return true;
+    }
+    if (qy_chunk_inuse(next) || old + qy_chunk_size(next) < size)
+        return false;
+    qy_bin_unlink(&a->bins, next);
+    qy_chunk_unmark(next);
+    qy_chunk_set_size(c, old + qy_chunk_size(next));
+    qy_chunk_next(c)->size |= QY_PREV_INUSE;
+    return true;
+}
+
+bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    qy_lock(&a->lock);
+    bool done = size <= qy_chunk_size(c) || extend_locked(a, c, size);
+    if (done)
+        drop_back_locked(a, c, size);
+    qy_arena_check_locked(a);
+    qy_unlock(&a->lock);
+    return done;
+}

@@ -1,0 +1,112 @@
+/*
+ * Giving memory back (M-23): the end of a segment, whole pages inside free chunks, empty sub-heaps.
+ */
+#include "arena/internal.h"
+#include "options/options.h"
+#include "os/pages.h"
+
+static void shrunk(struct qy_arena *a, size_t bytes)
+{
+    a->system_bytes -= bytes;
+    a->top_end -= bytes;
+    qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
+    if (a->clean_from > (uintptr_t)a->top_end)
+        a->clean_from = (uintptr_t)a->top_end;
+}
+
+/*
+ * The newest sub-heap holds nothing but top: it goes, and the end of the one before becomes top again. There, a
+ * fencepost closes off the chunk that was top once.
+ */
+static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
+{
+    struct qy_subheap *heap = a->heap, *prev = heap->prev;
+    if (!prev || a->top != qy_subheap_first(heap))
+        return false;
+    struct qy_chunk *fence = qy_chunk_at(prev, prev->size - QY_MIN_CHUNK);
+    if (!qy_chunk_begins(fence) || fence->size != (QY_ALIGNMENT | (fence->size & QY_PREV_INUSE) | qy_arena_tag(a)))
+        return false;
+    size_t before = qy_chunk_prev_inuse(fence) ? 0 : fence->prev_size;
+    if (before + QY_MIN_CHUNK + (QY_SUBHEAP_BYTES - prev->size) < pad + QY_MIN_CHUNK + qy_page_bytes)
+        return false; /* the next request would need a new sub-heap at once */
+    a->system_bytes -= heap->size;
+    qy_subheap_delete(heap);
+    a->heap = prev;
+    qy_chunk_set_head(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
+    qy_chunk_mark_free(fence);
+    struct qy_chunk *top = fence;
+    if (before) {
+        top = qy_chunk_at(fence, -before);
+        qy_bin_unlink(&a->bins, top);
+        qy_chunk_unmark(fence);
+    }
+    a->clean_from = (uintptr_t)prev + prev->size;
+    qy_arena_set_top_locked(a, top, (char *)prev + prev->size);
+    return true;
+}
+
+bool qy_arena_trim_top_locked(struct qy_arena *a, size_t pad)
+{
+    QY_ASSERT(qy_lock_held(&a->lock));
+    if (!a->top)
+        return false;
+    qy_arena_check_top_locked(a);
+    bool deleted = false;
+    while (a->heap && delete_empty_subheap_locked(a, pad))
+        deleted = true;
+    size_t size = qy_arena_top_size(a);
+    if (pad > size || size - pad <= QY_MIN_CHUNK + 1)
+        return deleted;
+    size_t extra = qy_align_down(size - QY_MIN_CHUNK - 1 - pad, qy_page_bytes);
+    if (extra == 0)
+        return deleted;
+    if (a->heap) {
+        size_t before = a->heap->size;
+        qy_subheap_shrink(a->heap, extra);
+        if (a->heap->size == before)
+            return deleted;
+    } else if (!qy_break_shrink(&a->brk, extra)) {
+        return deleted;
+    }
+    shrunk(a, extra);
+    return true;
+}
+
+void qy_arena_trim_if_due_locked(struct qy_arena *a)
+{
+    if (qy_arena_top_size(a) >= qy_options.trim_threshold)
+        qy_arena_trim_top_locked(a, qy_options.top_pad);
+}
+
+/* The pages that lie wholly in the part of a free chunk that holds neither links nor foot. */
+static bool purge_chunk(struct qy_chunk *c)
+{
+    uintptr_t from = qy_align_up((uintptr_t)c + sizeof *c, qy_page_bytes);
+    uintptr_t to = qy_align_down((uintptr_t)c + qy_chunk_size(c), qy_page_bytes);
+    return from < to && qy_pages_purge((void *)from, to - from);
+}
+
+static bool purge_bins_locked(struct qy_arena *a)
+{
+    bool any = false;
+    for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
+        if (i != QY_UNSORTED && i < qy_bin_index(qy_page_bytes))
+            continue;
+        struct qy_chunk *head = qy_bin_head(&a->bins, i);
+        for (struct qy_chunk *c = head->fd; c != head; c = c->fd)
+            any |= purge_chunk(c);
+    }
+    return any;
+}
+
+bool qy_arena_trim(struct qy_arena *a, size_t pad)
+{
+    qy_lock(&a->lock);
+    while (qy_load_relaxed(&a->inbox) || a->inbox_rest)
+        qy_arena_drain_locked(a);
+    qy_arena_consolidate_locked(a);
+    bool any = purge_bins_locked(a);
+    any |= qy_arena_trim_top_locked(a, pad);
+    qy_unlock(&a->lock);
+    return any;
+}

@@ -1,0 +1,32 @@
+/*
+ * Atomics that carry their memory order in the name. Whoever writes `release` or `acquire` says beside it what
+ * is published, and to whom.
+ */
+#ifndef QY_BASE_ATOMIC_H
+#define QY_BASE_ATOMIC_H
+
+#define qy_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define qy_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define qy_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define qy_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+#define qy_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
+#define qy_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define qy_swap_seq_cst(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+
+#define qy_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define qy_sub_relaxed(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define qy_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
+
+/* On failure *expected holds what was found, with relaxed order: callers loop or give up. */
+#define qy_cas_acquire(p, expected, v)                                                                           \
+    __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+#define qy_cas_release(p, expected, v)                                                                           \
+    __atomic_compare_exchange_n((p), (expected), (v), true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
+
+#define qy_fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+/* A counter with one writer, read by others for statistics: no read-modify-write needed. */
+#define qy_count_add(p, v) qy_store_relaxed((p), qy_load_relaxed(p) + (v))
+
+#endif

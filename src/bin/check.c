@@ -1,0 +1,44 @@
+/*
+ * The walker of the bins: every list, every invariant. Costs as much as there are free chunks, so it runs in
+ * check builds on slow paths, and in tests.
+ */
+#include "base/message.h"
+#include "bin/bin.h"
+
+static void must(bool holds, const struct qy_chunk *c, const char *invariant)
+{
+    if (!holds)
+        qy_fatal("invariant", qy_chunk_mem((struct qy_chunk *)c), invariant);
+}
+
+static void check_free_chunk(struct qy_bins *bins, struct qy_chunk *c)
+{
+    struct qy_chunk *next = qy_chunk_next(c);
+    must(qy_granule_of((uintptr_t)c)->owner == bins->owner, c, "I-10: a binned chunk lies in its arena");
+    must(qy_chunk_begins(c) && !qy_chunk_inuse(c), c, "I-11: marks say begin and free for a binned chunk");
+    must(qy_chunk_begins(next) && next->prev_size == qy_chunk_size(c), c, "I-12: the foot equals the size");
+    must(!qy_chunk_prev_inuse(next), c, "I-13: the chunk after a free chunk has P = 0");
+    must(qy_chunk_prev_inuse(c), c, "I-14: no two free chunks are neighbours");
+    must(qy_chunk_whole(c, qy_chunk_size(c)), c, "I-15: no chunk begins inside a chunk");
+    must(c->fd->bk == c && c->bk->fd == c, c, "I-16: fd and bk agree");
+}
+
+void qy_bins_check(struct qy_bins *bins)
+{
+    for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
+        struct qy_chunk *head = qy_bin_head(bins, i);
+        size_t last_size = SIZE_MAX;
+        for (struct qy_chunk *c = head->fd; c != head; c = c->fd) {
+            size_t size = qy_chunk_size(c);
+            check_free_chunk(bins, c);
+            if (i == QY_UNSORTED)
+                continue;
+            must(qy_bin_index(size) == i, c, "I-17: a sorted chunk is in the bin of its size");
+            must(bins->map[i / 64] >> (i % 64) & 1, c, "I-18: a bin that holds a chunk has its binmap bit");
+            must(size <= last_size, c, "I-19: a large bin is sorted, larger first");
+            if (!qy_bin_is_small(size))
+                must((size == last_size) == (c->fd_nextsize == NULL), c, "I-20: only the first of a size is in the list of sizes");
+            last_size = size;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+/*
+ * The chunk: a boundary-tagged piece of a segment (M-01 to M-04). The only place that touches tag bits.
+ *
+ *      c ->  +------------------------------+
+ *            | prev_size                    |  the previous chunk's size, only while that chunk is free (P = 0);
+ *            |                              |  else the last 8 bytes of the previous chunk's user
+ *            +------------------------------+
+ *            | size                 | - A M P   low four bits are flags, sizes are multiples of 16
+ *    mem ->  +------------------------------+
+ *            | fd        user memory        |  free, in a bin: the next chunk of the list
+ *            | bk            ...            |                 the one before
+ *            | fd_nextsize   ...            |  free, large:   the first chunk of the next smaller size
+ *            | bk_nextsize   ...            |                 of the next larger size
+ *            |               ...            |
+ *    next -> +------------------------------+
+ *            | user's last 8 bytes, or this chunk's size while it is free
+ *            +------------------------------+
+ *            | size                 | - A M P   P says whether this chunk is in use
+ *
+ * A tag is what the program can overwrite, so no tag is believed alone: chunk/marks.h holds, out of the
+ * program's reach, where chunks begin and which are in use.
+ */
+#ifndef QY_CHUNK_CHUNK_H
+#define QY_CHUNK_CHUNK_H
+
+#include "base/bits.h"
+
+struct qy_chunk {
+    size_t prev_size;
+    size_t size;
+    struct qy_chunk *fd, *bk;
+    struct qy_chunk *fd_nextsize, *bk_nextsize;
+};
+
+#define QY_PREV_INUSE ((size_t)1)     /* P: the chunk before this one is in use */
+#define QY_IS_MMAPPED ((size_t)2)     /* M: the chunk is a mapping of its own */
+#define QY_NON_MAIN_ARENA ((size_t)4) /* A: the chunk lies in a sub-heap of an arena other than the main one */
+#define QY_TAG_BITS ((size_t)15)      /* what alignment keeps free; bit 3 is always 0 */
+
+#define QY_ALIGNMENT ((size_t)16)
+#define QY_HEADER_BYTES ((size_t)16) /* from a chunk to its memory */
+#define QY_TAG_BYTES ((size_t)8)     /* what a block costs: its size word; prev_size belongs to the neighbour */
+#define QY_MIN_CHUNK ((size_t)32)
+
+QY_STATIC_ASSERT(offsetof(struct qy_chunk, fd) == QY_HEADER_BYTES, "user memory starts where fd is");
+
+/* The chunk size that serves a request; the request is at most PTRDIFF_MAX (M-01). */
+QY_INLINE size_t qy_chunk_size_for(size_t request)
+{
+    return qy_max(QY_MIN_CHUNK, qy_align_up(request + QY_TAG_BYTES, QY_ALIGNMENT));
+}
+
+QY_INLINE void *qy_chunk_mem(struct qy_chunk *c)
+{
+    return (char *)c + QY_HEADER_BYTES;
+}
+
+QY_INLINE struct qy_chunk *qy_mem_chunk(const void *mem)
+{
+    return (struct qy_chunk *)((char *)mem - QY_HEADER_BYTES);
+}
+
+QY_INLINE struct qy_chunk *qy_chunk_at(void *base, size_t offset)
+{
+    return (struct qy_chunk *)((char *)base + offset);
+}
+
+QY_INLINE size_t qy_chunk_size(const struct qy_chunk *c)
+{
+    return c->size & ~QY_TAG_BITS;
+}
+
+QY_INLINE size_t qy_chunk_tags(const struct qy_chunk *c)
+{
+    return c->size & QY_TAG_BITS;
+}
+
+QY_INLINE struct qy_chunk *qy_chunk_next(struct qy_chunk *c)
+{
+    return qy_chunk_at(c, qy_chunk_size(c));
+}
+
+QY_INLINE bool qy_chunk_prev_inuse(const struct qy_chunk *c)
+{
+    return (c->size & QY_PREV_INUSE) != 0;
+}
+
+QY_INLINE bool qy_chunk_is_mmapped(const struct qy_chunk *c)
+{
+    return (c->size & QY_IS_MMAPPED) != 0;
+}
+
+QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags)
+{
+    c->size = size | tags;
+}
+
+QY_INLINE void qy_chunk_set_size(struct qy_chunk *c, size_t size)
+{
+    c->size = size | qy_chunk_tags(c);
+}
+
+/* Tells the chunk after a free chunk of `size` bytes how large it is (M-03). */
+QY_INLINE void qy_chunk_set_foot(struct qy_chunk *c, size_t size)
+{
+    qy_chunk_at(c, size)->prev_size = size;
+}
+
+/* Bytes the program may use of a block: up to the next chunk's size word (M-03), or the end of its mapping. */
+QY_INLINE size_t qy_chunk_usable(const struct qy_chunk *c)
+{
+    return qy_chunk_size(c) - (qy_chunk_is_mmapped(c) ? QY_HEADER_BYTES : QY_TAG_BYTES);
+}
+
+#endif

@@ -1,0 +1,3 @@
+#include "chunk/freed.h"
+
+uint64_t qy_freed_secret;

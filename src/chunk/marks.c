@@ -1,0 +1,121 @@
+#include "chunk/marks.h"
+
+#include "base/lock.h"
+#include "os/pages.h"
+
+struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
+
+/* Guards growth of the table; readers need no lock. */
+static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
+
+static size_t granule_struct_bytes(void)
+{
+    return qy_align_up(sizeof(struct qy_granule), qy_page_bytes);
+}
+
+static struct qy_granule **slot_of(uintptr_t address)
+{
+    struct qy_granule_leaf **leaf = &qy_granule_root[address >> QY_LEAF_SHIFT];
+    if (!*leaf) {
+        struct qy_granule_leaf *fresh =
+            qy_pages_map(qy_align_up(sizeof(struct qy_granule_leaf), qy_page_bytes), "quarry: granules");
+        if (!fresh)
+            return NULL;
+        qy_store_release(leaf, fresh); /* publishes an all-empty leaf to readers of qy_granule_of */
+    }
+    return &(*leaf)->granules[(address >> QY_GRANULE_SHIFT) % QY_LEAF_ENTRIES];
+}
+
+static bool claim_one_locked(uintptr_t address, struct qy_arena *owner)
+{
+    QY_ASSERT(qy_lock_held(&table_lock));
+    struct qy_granule **slot = slot_of(address);
+    if (!slot)
+        return false;
+    if (*slot) {
+        if (!(*slot)->owner)
+            qy_store_release(&(*slot)->owner, owner); /* a sub-heap lay here before; its marks are wiped */
+        return (*slot)->owner == owner;
+    }
+    struct qy_granule *g = qy_pages_map(granule_struct_bytes(), "quarry: marks");
+    if (!g)
+        return false;
+    g->owner = owner;
+    qy_store_release(slot, g); /* publishes owner and empty marks to readers of qy_granule_of */
+    return true;
+}
+
+bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner)
+{
+    uintptr_t first = qy_align_down((uintptr_t)from, QY_GRANULE_BYTES);
+    if ((uintptr_t)to > (uintptr_t)1 << QY_VA_BITS)
+        return false;
+    bool done = true;
+    qy_lock(&table_lock);
+    for (uintptr_t at = first; done && at < (uintptr_t)to; at += QY_GRANULE_BYTES)
+        done = claim_one_locked(at, owner);
+    qy_unlock(&table_lock);
+    return done;
+}
+
+void qy_granule_release(void *base)
+{
+    struct qy_granule *g = qy_granule_of((uintptr_t)base);
+    /*
+     * A racing free() of a wild pointer may still be reading the marks, so the struct stays where it is, for the
+     * next sub-heap that the kernel puts here; only its memory goes back.
+     */
+    qy_marks_wipe(base, (char *)base + QY_GRANULE_BYTES);
+    uintptr_t first = qy_align_up((uintptr_t)g->marks, qy_page_bytes);
+    uintptr_t last = qy_align_down((uintptr_t)(g + 1), qy_page_bytes);
+    qy_pages_purge((void *)first, last - first);
+    qy_store_relaxed(&g->owner, NULL);
+}
+
+bool qy_chunk_whole(const struct qy_chunk *c, size_t size)
+{
+    uintptr_t at = (uintptr_t)c + QY_MIN_CHUNK, end = (uintptr_t)c + size;
+    while (at < end) {
+        struct qy_granule *g = qy_granule_of(at);
+        if (!g)
+            return false;
+        uint64_t word = qy_load_relaxed(qy_mark_word(g, at)) & ~(qy_mark_bit(at) - 1);
+        uintptr_t after = (at | (QY_MARKS_PER_WORD * QY_ALIGNMENT - 1)) + 1;
+        if (after > end)
+            word &= qy_mark_bit(end) - 1;
+        if (word)
+            return false;
+        at = after;
+    }
+    return true;
+}
+
+void qy_marks_wipe(void *from, void *to)
+{
+    for (uintptr_t at = (uintptr_t)from; at < (uintptr_t)to;) {
+        uintptr_t after = (at | (QY_MARKS_PER_WORD * QY_ALIGNMENT - 1)) + 1;
+        struct qy_granule *g = qy_granule_of(at);
+        uint64_t *word = qy_mark_word(g, at);
+        uint64_t gone = ~(qy_mark_bit(at) - 1);
+        if (after > (uintptr_t)to)
+            gone &= qy_mark_bit((uintptr_t)to) - 1;
+        if (*word & gone) /* most words are empty, and reading does not make a page resident */
+            qy_store_relaxed(word, *word & ~gone);
+        at = after;
+    }
+}
+
+void qy_granules_lock(void)
+{
+    qy_lock(&table_lock);
+}
+
+void qy_granules_unlock(void)
+{
+    qy_unlock(&table_lock);
+}
+
+void qy_granules_reset(void)
+{
+    qy_lock_reset(&table_lock);
+}

@@ -1,0 +1,76 @@
+#define _GNU_SOURCE
+#include "os/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+
+static unsigned affinity_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    unsigned count = 0;
+    for (size_t i = 0; i < sizeof set / sizeof(uint64_t); i++)
+        count += (unsigned)__builtin_popcountll(((const uint64_t *)&set)[i]);
+    return count ? count : 1;
+}
+
+/* Reads a decimal number at *at and steps over it and one blank; 0 when there is none ("max"). */
+static uint64_t number(const char **at)
+{
+    uint64_t value = 0;
+    while (**at >= '0' && **at <= '9')
+        value = value * 10 + (uint64_t)(*(*at)++ - '0');
+    while (**at == ' ')
+        (*at)++;
+    return value;
+}
+
+/* cgroup v2: "QUOTA PERIOD" or "max PERIOD", both in microseconds. */
+static unsigned quota_cpus(void)
+{
+    int fd = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ~0u;
+    char line[64];
+    ssize_t length = read(fd, line, sizeof line - 1);
+    close(fd);
+    if (length <= 0)
+        return ~0u;
+    line[length] = '\0';
+    const char *at = line;
+    uint64_t quota = number(&at), period = number(&at);
+    if (quota == 0 || period == 0)
+        return ~0u;
+    return (unsigned)qy_max(1, (quota + period - 1) / period);
+}
+
+unsigned qy_limit_cpus(void)
+{
+    int saved = errno;
+    unsigned cpus = (unsigned)qy_min(affinity_cpus(), quota_cpus());
+    errno = saved;
+    return cpus;
+}
+
+size_t qy_limit_physical(void)
+{
+    int saved = errno;
+    struct sysinfo info;
+    size_t bytes = sysinfo(&info) == 0 ? (size_t)info.totalram * info.mem_unit : 0;
+    errno = saved;
+    return bytes;
+}
+
+uint64_t qy_clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

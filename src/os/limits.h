@@ -1,0 +1,18 @@
+/*
+ * What this process may use: processors and memory, as affinity, control group and rlimits say.
+ */
+#ifndef QY_OS_LIMITS_H
+#define QY_OS_LIMITS_H
+
+#include "base/compiler.h"
+
+/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. */
+unsigned qy_limit_cpus(void);
+
+/* Bytes of physical memory of the machine; 0 when unknown. */
+size_t qy_limit_physical(void);
+
+/* Milliseconds of a clock that does not jump; coarse and cheap (no system call). */
+uint64_t qy_clock_ms(void);
+
+#endif

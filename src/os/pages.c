@@ -1,0 +1,114 @@
+#define _GNU_SOURCE
+#include "os/pages.h"
+
+#include <errno.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "base/bits.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+size_t qy_page_bytes = 4096;
+
+void qy_pages_init(void)
+{
+    unsigned long bytes = getauxval(AT_PAGESZ);
+    if (bytes)
+        qy_page_bytes = bytes;
+}
+
+/* So that /proc/PID/maps reads well. Kernels without CONFIG_ANON_VMA_NAME refuse, which is fine. */
+static void name_pages(void *at, size_t bytes, const char *name)
+{
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)at, bytes, (unsigned long)name);
+}
+
+static void *map(size_t bytes, int protection, int flags, const char *name)
+{
+    int saved = errno;
+    void *at = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    if (at == MAP_FAILED)
+        at = NULL;
+    else if (name)
+        name_pages(at, bytes, name);
+    errno = saved;
+    return at;
+}
+
+void *qy_pages_map(size_t bytes, const char *name)
+{
+    return map(bytes, PROT_READ | PROT_WRITE, 0, name);
+}
+
+void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
+{
+    /* The kernel often returns neighbouring ranges, so the exact size is tried before the padded one. */
+    void *at = map(bytes, PROT_NONE, MAP_NORESERVE, NULL);
+    if (at && ((uintptr_t)at & (alignment - 1)) != 0) {
+        if (!qy_pages_unmap(at, bytes))
+            return NULL;
+        char *padded = map(bytes + alignment, PROT_NONE, MAP_NORESERVE, NULL);
+        if (!padded)
+            return NULL;
+        char *aligned = (char *)qy_align_up((uintptr_t)padded, alignment);
+        size_t before = (size_t)(aligned - padded);
+        if (before)
+            qy_pages_unmap(padded, before);
+        if (before != alignment)
+            qy_pages_unmap(aligned + bytes, alignment - before);
+        at = aligned;
+    }
+    if (at) {
+        int saved = errno;
+        name_pages(at, bytes, name);
+        errno = saved;
+    }
+    return at;
+}
+
+bool qy_pages_commit(void *at, size_t bytes, const char *name)
+{
+    int saved = errno;
+    bool done = mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
+    if (done)
+        name_pages(at, bytes, name);
+    errno = saved;
+    return done;
+}
+
+bool qy_pages_decommit(void *at, size_t bytes)
+{
+    int saved = errno;
+    bool done = mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == at;
+    errno = saved;
+    return done;
+}
+
+bool qy_pages_purge(void *at, size_t bytes)
+{
+    int saved = errno;
+    bool done = madvise(at, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    return done;
+}
+
+bool qy_pages_unmap(void *at, size_t bytes)
+{
+    int saved = errno;
+    bool done = munmap(at, bytes) == 0;
+    errno = saved;
+    return done;
+}
+
+void *qy_pages_remap(void *at, size_t old_bytes, size_t new_bytes)
+{
+    int saved = errno;
+    void *moved = mremap(at, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    errno = saved;
+    return moved == MAP_FAILED ? NULL : moved;
+}

@@ -1,0 +1,37 @@
+/*
+ * Pages of memory from the kernel. Owns no state but the page size. Every function keeps errno: only the API
+ * layer decides what the program sees.
+ */
+#ifndef QY_OS_PAGES_H
+#define QY_OS_PAGES_H
+
+#include "base/compiler.h"
+
+extern size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
+
+void qy_pages_init(void);
+
+/* All sizes and addresses below are multiples of qy_page_bytes. NULL or false: the kernel said no. */
+
+/* Readable, writable, zero; not resident before it is touched. */
+void *qy_pages_map(size_t bytes, const char *name);
+
+/* Address space only: not accessible, not counted as memory, at a multiple of `alignment` (a power of two). */
+void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
+
+/* Makes reserved pages readable and writable. */
+bool qy_pages_commit(void *at, size_t bytes, const char *name);
+
+/* Gives the memory of committed pages back and makes them inaccessible again; the address space stays ours. */
+bool qy_pages_decommit(void *at, size_t bytes);
+
+/* Gives the memory back; the pages stay accessible and read as zero. */
+bool qy_pages_purge(void *at, size_t bytes);
+
+/* False: the kernel could not (a mapping would have to be split and the limit is reached). */
+bool qy_pages_unmap(void *at, size_t bytes);
+
+/* Moves or resizes a mapping, contents kept. NULL: nothing changed. */
+void *qy_pages_remap(void *at, size_t old_bytes, size_t new_bytes);
+
+#endif

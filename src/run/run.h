@@ -1,0 +1,125 @@
+/*
+ * Runs: 64 KiB cut into equal cells, for requests up to run_max. A run belongs to one owner (a thread cache), who alone
+ * hands its cells out; anybody may give a cell back.
+ *
+ *      base    +------------------+
+ *              | unused           |
+ *              | header of cell 0 |  <- base + first - 8
+ *      mem 0   | cell 0 ...       |  <- base + first: a multiple of the largest power of two that divides the stride
+ *              | header of cell 1 |
+ *      mem 1   | cell 1 ...       |  <- base + first + stride
+ *              | ...              |
+ *              | closing header   |  closes the last cell off
+ *              +------------------+
+ *
+ * The 8 bytes before a cell are its header, as a chunk's size word is (M-01): class and secret.
+ *
+ *      bits 63..32 secret, or 0 while the cell is free | bits 31..8 secret | bits 7..0 twice the class
+ *
+ * So free() learns the size from the block alone, a forged or interior pointer does not have the secret, a second
+ * free finds the upper half gone whatever was written to the block meanwhile, and a write past the end of the block
+ * before shows. Bits 7..0 are never 0: one stray NUL shows, too.
+ *
+ * Which cells are free is not in the cells: a bitmap in the descriptor says it. The owner's bits need no atomics; who
+ * is not the owner sets bits in a second bitmap, and the first to do so puts the run into its owner's inbox.
+ */
+#ifndef QY_RUN_RUN_H
+#define QY_RUN_RUN_H
+
+#include "base/atomic.h"
+#include "run/zone.h"
+
+#define QY_CELL_HEADER_BYTES 8u
+#define QY_CELL_UNIT 16u
+#define QY_CLASSES 65u          /* class c has a stride of 16 c; class 0 is none */
+#define QY_RUN_MAX_CELLS 2048u
+#define QY_RUN_WORDS (QY_RUN_MAX_CELLS / 64)
+
+/* What only its owner writes comes first; what others write too has a line of its own. */
+struct qy_run {
+    struct qy_run *next, *prev; /* the owner's list of runs with free cells, or the zone's lists */
+    void *owner;                /* the thread cache; NULL in the zone */
+    uint64_t freed_at_ms;       /* in the zone: when it came back */
+    uint8_t class;
+    uint8_t listed;             /* in its owner's list */
+    uint16_t cells;             /* that fit */
+    uint16_t carved;            /* that have headers; the rest was never touched */
+    uint16_t free;              /* bits set in free_bits */
+    uint16_t first_word;        /* words below are empty: where to look for a free cell */
+    uint64_t free_bits[QY_RUN_WORDS];
+
+    struct qy_run *inbox_next QY_ALIGNED(64);
+    uint32_t pending;           /* atomic: 1 while the run is in its owner's inbox */
+    uint64_t remote_bits[QY_RUN_WORDS]; /* atomic: freed by others, not yet collected */
+};
+
+struct qy_class {
+    uint32_t stride;
+    uint32_t inverse; /* offset * inverse >> 32 is offset / stride, for offsets below 64 KiB */
+    uint16_t first;
+    uint16_t cells;
+    uint64_t key;     /* the header of a block in use */
+};
+
+extern struct qy_class qy_classes[QY_CLASSES];
+
+void qy_classes_init(const uint64_t *secrets);
+
+QY_INLINE struct qy_run *qy_run_of(uintptr_t address)
+{
+    return &qy_zone.runs[(address - qy_zone.lo) >> QY_RUN_SHIFT];
+}
+
+QY_INLINE char *qy_run_base(const struct qy_run *run)
+{
+    return (char *)(qy_zone.lo + ((uintptr_t)(run - qy_zone.runs) << QY_RUN_SHIFT));
+}
+
+QY_INLINE uint64_t *qy_cell_header(void *cell)
+{
+    return (uint64_t *)cell - 1;
+}
+
+QY_INLINE uint64_t qy_key_when_free(uint64_t key)
+{
+    return (uint32_t)key;
+}
+
+/*
+ * The gate for pointers into the zone: returns the class of a block in use, sound at both ends; anything else is fatal.
+ */
+unsigned qy_cell_vet(const void *cell);
+
+/* Sets a run from the zone up for `class`. */
+void qy_run_start(struct qy_run *run, unsigned class, void *owner);
+
+/*
+ * Takes up to `most` free cells, lowest address first; returns how many went to cells[]. Cells get headers a page at a time, so
+ * memory that is not handed out is not touched.
+ */
+unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most);
+
+/* The owner gives a cell back. A cell that is already free is fatal. */
+void qy_run_put(struct qy_run *run, void *cell);
+
+/* Somebody else gives `count` cells of this run back. A cell that is already free is fatal. */
+void qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count);
+
+/* True: the caller must put the run into its owner's inbox. */
+bool qy_run_must_notify(struct qy_run *run);
+
+/* The owner collects what others gave back. Call after the run was taken out of the inbox. */
+void qy_run_collect(struct qy_run *run);
+
+/* No cell of the run is in use or in anybody's cache. */
+QY_INLINE bool qy_run_is_empty(const struct qy_run *run)
+{
+    return run->free == run->carved;
+}
+
+QY_INLINE bool qy_run_has_cells(const struct qy_run *run)
+{
+    return run->free != 0 || run->carved < run->cells;
+}
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * The zone: one reserved range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and
+ * the array of run descriptors, which lies outside of the zone, where no overflow of a block reaches.
+ * Lock: QY_RANK_ZONE.
+ *
+ *      lo                                     lo + span                        lo + reserved
+ *      | run | run | run | ... accessible ... | not yet accessible ...         |
+ *
+ * Because the zone is one range and every byte below lo + span can be read, free() may look at the header before
+ * any pointer into it, however wild the pointer is.
+ */
+#ifndef QY_RUN_ZONE_H
+#define QY_RUN_ZONE_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#define QY_RUN_SHIFT 16
+#define QY_RUN_BYTES ((size_t)1 << QY_RUN_SHIFT)
+
+struct qy_run;
+
+struct qy_zone {
+    uintptr_t lo;   /* never changes; 0 and span 0: there is no zone */
+    size_t span;    /* atomic, only grows: bytes that are accessible */
+    struct qy_run *runs;
+    size_t reserved;
+    size_t committed_runs; /* descriptors that are accessible */
+    size_t taken, purged;  /* runs in use; free runs whose memory was given back */
+    struct qy_run *dirty;  /* free runs with memory, last freed first */
+    struct qy_run *dirty_last;
+    struct qy_run *clean;  /* free runs without memory */
+    size_t fresh;          /* runs below this index were used once */
+};
+
+extern struct qy_zone qy_zone;
+
+/* Reserves the zone, smaller if need be; without one, there are no runs. */
+void qy_zone_init(void);
+
+QY_INLINE bool qy_zone_has(uintptr_t address)
+{
+    return address - qy_zone.lo < qy_load_relaxed(&qy_zone.span);
+}
+
+/* A run nobody uses, or NULL. Its descriptor is not set up, its memory holds anything. */
+struct qy_run *qy_zone_take(void);
+
+/* A run that holds no block comes back. */
+void qy_zone_put(struct qy_run *run);
+
+/* Gives the memory of runs back that were free for `older_than_ms`; returns how many. */
+size_t qy_zone_purge(uint64_t older_than_ms);
+
+struct qy_zone_stats {
+    size_t taken, dirty, purged, used_once;
+};
+struct qy_zone_stats qy_zone_stats(void);
+
+void qy_zone_lock(void);
+void qy_zone_unlock(void);
+void qy_zone_reset(void);
+
+#endif

@@ -1,0 +1,55 @@
+#include "segment/subheap.h"
+
+#include "os/pages.h"
+
+static const char name[] = "quarry: sub-heap";
+
+struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t pad)
+{
+    size_t least = qy_align_up(bytes + sizeof(struct qy_subheap), qy_page_bytes);
+    if (least > QY_SUBHEAP_BYTES)
+        return NULL;
+    size_t size = qy_align_up(qy_min(least + pad, QY_SUBHEAP_BYTES), qy_page_bytes);
+    struct qy_subheap *heap = qy_pages_reserve(QY_SUBHEAP_BYTES, QY_SUBHEAP_BYTES, name);
+    if (!heap)
+        return NULL;
+    if (!qy_pages_commit(heap, size, name)) {
+        qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
+        return NULL;
+    }
+    if (!qy_granule_claim(heap, (char *)heap + QY_SUBHEAP_BYTES, arena)) {
+        qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
+        return NULL;
+    }
+    heap->arena = arena;
+    heap->size = heap->committed = size;
+    return heap;
+}
+
+bool qy_subheap_grow(struct qy_subheap *heap, size_t bytes)
+{
+    size_t wanted = heap->size + bytes;
+    if (wanted > QY_SUBHEAP_BYTES)
+        return false;
+    if (wanted > heap->committed) {
+        if (!qy_pages_commit((char *)heap + heap->committed, wanted - heap->committed, name))
+            return false;
+        heap->committed = wanted;
+    }
+    heap->size = wanted;
+    return true;
+}
+
+void qy_subheap_shrink(struct qy_subheap *heap, size_t bytes)
+{
+    size_t wanted = heap->size - bytes;
+    /* Should the kernel refuse, the pages are neither zero nor free; then nothing has changed. */
+    if (qy_pages_purge((char *)heap + wanted, bytes))
+        heap->size = wanted;
+}
+
+void qy_subheap_delete(struct qy_subheap *heap)
+{
+    qy_granule_release(heap);
+    qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
+}

@@ -1,0 +1,193 @@
+/*
+ * Cells between the stacks of a thread cache and the runs: refill, flush, and what comes back from other threads.
+ */
+#include "base/message.h"
+#include "tcache/internal.h"
+
+/* Runs that one refill takes cells from, and runs that it collects from the inbox: bounds on its time. */
+#define RUNS_AT_MOST 8
+#define COLLECT_AT_MOST 16
+
+/* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */
+static void list_run(struct qy_tcache *t, struct qy_run *run)
+{
+    struct qy_run **first = &t->runs[run->class];
+    run->listed = true;
+    if (!*first) {
+        *first = run->next = run->prev = run;
+        return;
+    }
+    run->next = *first;
+    run->prev = (*first)->prev;
+    run->prev->next = run->next->prev = run;
+}
+
+static void unlist_run(struct qy_tcache *t, struct qy_run *run)
+{
+    struct qy_run **first = &t->runs[run->class];
+    run->listed = false;
+    if (run->next == run) {
+        *first = NULL;
+        return;
+    }
+    run->prev->next = run->next;
+    run->next->prev = run->prev;
+    if (*first == run)
+        *first = run->next;
+}
+
+/* After cells came back: a run that was full is listed again; an empty one goes home unless it is the only one. */
+static void run_changed(struct qy_tcache *t, struct qy_run *run)
+{
+    if (!run->listed)
+        list_run(t, run);
+    if (qy_run_is_empty(run) && run->next != run) {
+        unlist_run(t, run);
+        qy_zone_put(run);
+    }
+}
+
+void qy_runs_release_empty(struct qy_tcache *t)
+{
+    for (unsigned class = 1; class < QY_CLASSES; class++) {
+        struct qy_run *run = t->runs[class];
+        /* All others went home in run_changed: only the first of a list can be empty and still there. */
+        for (struct qy_run *next; run; run = next) {
+            next = run->next == t->runs[class] ? NULL : run->next;
+            if (qy_run_is_empty(run)) {
+                unlist_run(t, run);
+                qy_zone_put(run);
+            }
+        }
+    }
+}
+
+void qy_inbox_collect(struct qy_tcache *t, unsigned most)
+{
+    while (most-- > 0) {
+        if (!t->inbox_rest) {
+            if (!qy_load_relaxed(&t->inbox))
+                return;
+            t->inbox_rest = qy_swap_acquire(&t->inbox, NULL); /* pairs with the release in notify */
+        }
+        struct qy_run *run = t->inbox_rest;
+        t->inbox_rest = run->inbox_next; /* before pending is cleared: then another thread may write it */
+        qy_run_collect(run);
+        run_changed(t, run);
+    }
+}
+
+/* Tells a run's owner that cells came back: the run goes onto his inbox, a stack that only he empties, whole. */
+static void notify(struct qy_run *run)
+{
+    struct qy_tcache *owner = run->owner;
+    struct qy_run *head = qy_load_relaxed(&owner->inbox);
+    do {
+        run->inbox_next = head;
+    } while (!qy_cas_release(&owner->inbox, &head, run)); /* publishes inbox_next to the owner */
+    /* Orders the push against `orphaned`: either the retiring thread sees our run, or we see that it retired. */
+    qy_fence_seq_cst();
+    if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned)))
+        qy_orphan_collect(owner);
+}
+
+static void put_cells(struct qy_tcache *t, void *const *cells, unsigned count)
+{
+    /* The descriptors of a batch are far apart: ask for all of them before the first is needed. */
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
+    for (unsigned i = 0; i < count;) {
+        struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
+        unsigned from = i++;
+        while (i < count && qy_run_of((uintptr_t)cells[i]) == run)
+            i++;
+        if (run->owner == t) {
+            for (unsigned j = from; j < i; j++)
+                qy_run_put(run, cells[j]);
+            run_changed(t, run);
+        } else {
+            qy_run_put_remote(run, cells + from, i - from);
+            if (qy_run_must_notify(run))
+                notify(run);
+        }
+    }
+}
+
+void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count)
+{
+    struct qy_stack *stack = qy_stack_at(t, class * QY_CELL_UNIT);
+    void **base = t->keys[class].base;
+    put_cells(t, base, count);
+    unsigned left = (unsigned)(stack->top - base) - count;
+    for (unsigned i = 0; i < left; i++)
+        base[i] = base[count + i];
+    stack->top = base + left;
+}
+
+void qy_cells_flush_all(struct qy_tcache *t)
+{
+    for (unsigned class = 1; class < QY_CLASSES; class++) {
+        unsigned count = (unsigned)(t->stacks[class].top - t->keys[class].base);
+        if (count)
+            qy_cells_flush(t, class, count);
+    }
+}
+
+static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned class)
+{
+    struct qy_run *run = t->runs[class];
+    if (!run && (run = qy_zone_take()) != NULL) {
+        qy_run_start(run, class, t);
+        list_run(t, run);
+    }
+    return run;
+}
+
+static void *revive(struct qy_tcache *t, void *cell, unsigned class)
+{
+    uint64_t key = t->keys[class].key;
+    if (*qy_cell_header(cell) != qy_key_when_free(key))
+        qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
+    *qy_cell_header(cell) = key;
+    return cell;
+}
+
+void *qy_cell_refill(struct qy_tcache *t, unsigned class)
+{
+    struct qy_stack *stack = &t->stacks[class];
+    void **base = t->keys[class].base;
+    if (stack->top != base) /* not empty, and yet the fast path did not take it */
+        qy_fatal(QY_WRITE_AFTER_FREE, stack->top[-1], "the header of this free block was written over");
+    qy_inbox_collect(t, COLLECT_AT_MOST);
+    void *cells[128];
+    unsigned wanted = 1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
+    unsigned count = 0;
+    for (int i = 0; i < RUNS_AT_MOST && count < wanted; i++) {
+        struct qy_run *run = t->runs[class];
+        if (!run && (count > 0 || !(run = run_with_cells(t, class))))
+            break;
+        count += qy_run_take(run, cells + count, wanted - count);
+        if (!qy_run_has_cells(run))
+            unlist_run(t, run);
+    }
+    if (count == 0)
+        return NULL;
+    /* Lowest address on top, so that blocks are handed out upwards. */
+    for (unsigned i = count - 1; i > 0; i--)
+        *stack->top++ = cells[i];
+    return revive(t, cells[0], class);
+}
+
+void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class)
+{
+    *qy_cell_header(cell) = qy_key_when_free(qy_classes[class].key);
+    struct qy_stack *stack = t ? &t->stacks[class] : NULL;
+    unsigned room = t ? (unsigned)(stack->limit - t->keys[class].base) : 0;
+    if (room == 0) {
+        put_cells(t, &cell, 1);
+        return;
+    }
+    if (stack->top == stack->limit)
+        qy_cells_flush(t, class, (room + 1) / 2);
+    *stack->top++ = cell;
+}

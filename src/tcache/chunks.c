@@ -1,0 +1,102 @@
+/*
+ * Chunks in the thread cache: up to 1040 bytes a stack for each size, as ptmalloc's tcache (M-10); above, in the default
+ * profile, 8 stacks for each doubling, and a bound on all their bytes.
+ */
+#include "chunk/freed.h"
+#include "options/options.h"
+#include "tcache/internal.h"
+
+#define LINEAR_CLASSES 64u
+#define LARGEST_LINEAR ((size_t)1040)
+#define FIRST_DOUBLING 10u /* 1024 */
+
+/* What a thread may keep in chunks that are not small. */
+#define BYTES_AT_MOST ((size_t)512 << 10)
+
+unsigned qy_chunk_class(size_t size)
+{
+    if (size <= LARGEST_LINEAR)
+        return (unsigned)(size / QY_ALIGNMENT) - 2;
+    unsigned doubling = qy_high_bit(size);
+    return LINEAR_CLASSES + (doubling - FIRST_DOUBLING) * 8 + (unsigned)(size >> (doubling - 3)) % 8;
+}
+
+static bool cached(size_t size)
+{
+    return size <= qy_chunk_size_for(qy_options.tcache_max);
+}
+
+static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
+{
+    void *mem = *--stack->top;
+    t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
+    qy_freed_unsign(mem);
+    return mem;
+}
+
+void *qy_chunk_pop(struct qy_tcache *t, size_t size)
+{
+    if (!cached(size))
+        return NULL;
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    for (int i = 0; i < 2; i++, stack++) {
+        if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
+            return take_top(t, stack);
+        if (size <= LARGEST_LINEAR)
+            break; /* exact sizes: the next stack is the next size */
+    }
+    return NULL;
+}
+
+static void put_home(struct qy_tcache *t, void *mem)
+{
+    struct qy_arena *a = qy_arena_vet(mem);
+    qy_arena_put(a, mem, a == t->arena);
+}
+
+static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
+{
+    while (stack->top != stack->base)
+        put_home(t, take_top(t, stack));
+}
+
+void qy_chunks_flush_all(struct qy_tcache *t)
+{
+    for (unsigned i = 0; i < QY_CHUNK_CLASSES; i++)
+        flush(t, &t->chunks[i]);
+}
+
+bool qy_chunk_push(struct qy_tcache *t, void *mem)
+{
+    size_t size = qy_chunk_size(qy_mem_chunk(mem));
+    if (!cached(size))
+        return false;
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    if (stack->top == stack->limit)
+        return false;
+    if (size > LARGEST_LINEAR && t->chunk_bytes + size > BYTES_AT_MOST)
+        flush(t, stack);
+    qy_freed_sign(mem);
+    *stack->top++ = mem;
+    t->chunk_bytes += size;
+    return true;
+}
+
+void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
+{
+    request->stash = NULL;
+    request->room = 0;
+    if (cached(request->size)) {
+        struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(request->size)];
+        request->stash = stack->top;
+        request->room = (unsigned)(stack->limit - stack->top);
+    }
+}
+
+void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request)
+{
+    if (request->stashed) {
+        t->chunks[qy_chunk_class(request->size)].top += request->stashed;
+        t->chunk_bytes += request->stashed * request->size;
+    }
+}

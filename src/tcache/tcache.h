@@ -1,0 +1,112 @@
+/*
+ * The thread cache (M-10) and the fast path. A thread cache keeps blocks that its thread freed, so that the next
+ * malloc takes no lock and asks nobody; it owns the runs that its thread's cells come from. Nobody but its thread
+ * touches it, except for `inbox`, and `orphaned` under the roster's lock.
+ *
+ * A stack holds pointers to free blocks, last freed on top, in the cache's own memory: nothing that a program
+ * writes to a freed block is ever followed. Below the bottom of each stack lies a pointer to a block whose header is
+ * never right, so that "the stack is empty" and "the header was written over" are one comparison.
+ *
+ *      slots   | none | block | block | block |       |       |
+ *                     ^ base                  ^ top           ^ limit
+ */
+#ifndef QY_TCACHE_TCACHE_H
+#define QY_TCACHE_TCACHE_H
+
+#include "arena/arena.h"
+#include "run/run.h"
+
+struct qy_stack {
+    void **top;
+    void **limit;
+};
+
+struct qy_key {
+    uint64_t key; /* the header of a block in use of this class */
+    void **base;  /* bottom of the class's stack */
+};
+
+/* A header's lowest byte may be anything, so every value of it must lead into this table. */
+#define QY_KEYS 128
+
+/* Stacks of chunks: one for each size up to 1040, then 8 for each doubling. */
+#define QY_CHUNK_CLASSES 113
+
+struct qy_chunk_stack {
+    void **base, **top, **limit;
+};
+
+struct qy_tcache {
+    size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path */
+    struct qy_stack stacks[QY_CLASSES];
+    struct qy_key keys[QY_KEYS];
+
+    struct qy_arena *arena;              /* NULL before first use */
+    struct qy_run *runs[QY_CLASSES];     /* runs with free cells: rings; cells are taken from the first */
+    struct qy_run *inbox_rest;           /* taken out of the inbox, not yet collected */
+    size_t chunk_bytes;                  /* in the stacks of chunks */
+    struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
+    struct qy_tcache *next;              /* the roster: all there are */
+    struct qy_tcache *next_orphan;
+    bool main_thread;
+
+    struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
+    uint32_t orphaned;                   /* atomic: no thread uses this cache */
+    void *slots[];
+};
+
+extern QY_THREAD struct qy_tcache *qy_self;
+
+QY_INLINE struct qy_stack *qy_stack_at(struct qy_tcache *t, size_t stride)
+{
+    return (struct qy_stack *)((char *)t->stacks + stride);
+}
+
+QY_INLINE struct qy_key *qy_key_at(struct qy_tcache *t, size_t stride)
+{
+    return (struct qy_key *)((char *)t->keys + stride);
+}
+
+QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT && sizeof(struct qy_key) == QY_CELL_UNIT,
+                 "a class's stride is its offset in both tables");
+
+/* The cell that serves `request`, from the top of its stack; NULL: ask the slow path. */
+QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
+{
+    if (QY_UNLIKELY(request >= t->request_limit))
+        return NULL;
+    size_t stride = (request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) & ~(size_t)(QY_CELL_UNIT - 1);
+    struct qy_stack *stack = qy_stack_at(t, stride);
+    uint64_t *cell = stack->top[-1];
+    uint64_t key = qy_key_at(t, stride)->key;
+    if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)key))
+        return NULL;
+    cell[-1] = key;
+    stack->top--;
+    return cell;
+}
+
+/*
+ * Puts a cell onto the stack of its class when every check holds: the pointer lies in the zone, its header is that of a
+ * block in use, the header behind it is intact, and there is room. False: the slow path finds out what it was.
+ */
+QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
+{
+    uint64_t *header = (uint64_t *)mem - 1;
+    if (QY_UNLIKELY(!qy_zone_has((uintptr_t)header)))
+        return false;
+    size_t stride = 8 * (size_t)(uint8_t)*header;
+    uint64_t key = qy_key_at(t, stride)->key;
+    if (QY_UNLIKELY(*header != key) || QY_UNLIKELY(*(uint32_t *)((char *)header + stride) != (uint32_t)key))
+        return false;
+    struct qy_stack *stack = qy_stack_at(t, stride);
+    void **top = stack->top;
+    if (QY_UNLIKELY(top == stack->limit))
+        return false;
+    ((uint32_t *)header)[1] = 0;
+    *top = mem;
+    stack->top = top + 1;
+    return true;
+}
+
+#endif
