@@ -31,7 +31,7 @@ target_compile_options(quarry_test_flags INTERFACE
   -Wno-deprecated-declarations)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   target_compile_options(quarry_test_flags INTERFACE
-    -Wno-use-after-free -Wno-free-nonheap-object -Wno-alloc-size-larger-than -Wno-mismatched-new-delete
+    -Wno-use-after-free -Wno-free-nonheap-object -Wno-alloc-size-larger-than $<$<COMPILE_LANGUAGE:CXX>:-Wno-mismatched-new-delete>
     -Wno-array-bounds -Wno-stringop-overflow -Wno-maybe-uninitialized)
 endif()
 

@@ -1,0 +1,334 @@
+#!/usr/bin/env bats
+# quarry run: the environment it makes, what it refuses, and that exit status and signals are the program's own.
+# timeout: 120
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    export CC=${QUARRY_CC:-gcc}
+    cd "$BATS_FILE_TMPDIR"
+    cat >hello.c <<'EOF'
+#include <stdio.h>
+int main(void) { return puts("hello") < 0; }
+EOF
+    "$CC" -o hello hello.c
+    "$CC" -static -o static hello.c
+    "$CC" -static-pie -fPIE -o static-pie hello.c 2>/dev/null || cp static static-pie
+}
+
+setup() {
+    cd "$BATS_FILE_TMPDIR"
+    unset QUARRY_CONF LD_PRELOAD
+    quarry=$QUARRY_BIN
+}
+
+# All of stderr and stdout in $output; one line only.
+one_line() { [ "$(printf '%s\n' "$output" | wc -l)" -eq 1 ]; }
+
+elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
+    printf "\\177ELF\\$2\\001\\001\\000\\000\\000\\000\\000\\000\\000\\000\\000\\002\\000\\$1\\000\\001\\000\\000\\000"
+    head -c 232 /dev/zero
+}
+
+# ---- usage ----
+
+@test "help and version go to stdout with status 0" {
+    for words in --help --version "run --help"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr "$quarry" $words
+        [ "$status" -eq 0 ]
+        [ -n "$output" ]
+        [ -z "$stderr" ]
+    done
+    [[ $("$quarry" --version) == "quarry "[0-9]* ]]
+}
+
+@test "help to a full disk is an error, not silence" {
+    run bash -c "'$quarry' --help >/dev/full"
+    [ "$status" -eq 125 ]
+}
+
+@test "no command, an unknown command, an unknown option and no program are usage errors" {
+    for words in "" "nonsense" "run" "run --" "run --nonsense -- true" "run --conf"; do
+        # shellcheck disable=SC2086
+        run "$quarry" $words
+        [ "$status" -eq 2 ]
+        [ -n "$output" ]
+    done
+}
+
+# ---- the environment ----
+
+@test "the library is preloaded, from beside the command" {
+    run "$quarry" run -- sh -c 'echo "$LD_PRELOAD"; grep -c "r-xp.*libquarry\.so\.1" /proc/self/maps'
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = "$(realpath "$(dirname "$quarry")/../lib/libquarry.so.1")" ]
+    [ "${lines[1]}" -ge 1 ]
+}
+
+@test "an LD_PRELOAD that is there already stays behind Quarry's" {
+    run env LD_PRELOAD=libm.so.6 "$quarry" run -- sh -c 'echo "$LD_PRELOAD"'
+    [ "$status" -eq 0 ]
+    [[ $output == *libquarry.so.1:libm.so.6 ]]
+}
+
+@test "QUARRY_CONF is the environment's, then --classic and --stats, then --conf" {
+    show='echo "$QUARRY_CONF"'
+    run --separate-stderr "$quarry" run -- sh -c "$show"
+    [ "$output" = "" ]
+    run --separate-stderr env QUARRY_CONF=decay:5 "$quarry" run -- sh -c "$show"
+    [ "$output" = "decay:5" ]
+    run --separate-stderr env QUARRY_CONF=decay:5 "$quarry" run --conf top_pad:0 --stats --classic --conf=arena_max:1 sh -c "$show"
+    [ "$output" = "decay:5,classic:true,stats:true,top_pad:0,arena_max:1" ]
+}
+
+@test "options end at the program, whose own options are left alone" {
+    run "$quarry" run echo --classic -- --help
+    [ "$status" -eq 0 ]
+    [ "$output" = "--classic -- --help" ]
+}
+
+@test "standard input reaches the program" {
+    run bash -c "echo abc | '$quarry' run -- cat"
+    [ "$output" = abc ]
+}
+
+# ---- exit status and signals ----
+
+@test "the exit status is the program's" {
+    for code in 0 1 2 77 125 126 127 255; do
+        run "-$code" "$quarry" run -- sh -c "exit $code"
+        [ -z "$output" ]
+    done
+}
+
+@test "a signal that kills the program is seen by the caller" {
+    for name in TERM KILL SEGV INT; do
+        run bash -c "'$quarry' run -- sh -c 'kill -$name \$\$'; exit \$?"
+        [ "$status" -eq $((128 + $(kill -l $name))) ]
+    done
+}
+
+@test "a signal sent to quarry's process reaches the program: it is the same process" {
+    "$quarry" run -- sh -c 'trap "exit 9" TERM; echo $$ >pid; while :; do sleep 0.05; done' &
+    started=$!
+    for _ in $(seq 100); do [ -s pid ] && break; sleep 0.05; done
+    [ "$(cat pid)" = "$started" ]
+    kill -TERM "$started"
+    code=0
+    wait "$started" || code=$?
+    [ "$code" -eq 9 ]
+}
+
+# ---- what cannot be run ----
+
+@test "a missing program is 127" {
+    for name in nosuchprogram ./nosuchprogram /nosuch/program ""; do
+        run -127 "$quarry" run -- "$name"
+        one_line
+        [[ $output == "quarry: run: $name: "* ]]
+    done
+}
+
+@test "a directory and a file that is not executable are 126" {
+    mkdir -p folder
+    touch plain
+    for name in ./folder ./plain / ./plain; do
+        run "$quarry" run -- "$name"
+        [ "$status" -eq 126 ]
+        one_line
+    done
+    run "$quarry" run -- ./folder
+    [ "$output" = "quarry: run: ./folder: is a directory" ]
+}
+
+@test "the search along PATH is execvp's" {
+    mkdir -p first second/both
+    printf '#!/bin/sh\necho second\n' >second/prog
+    echo nothing >first/prog
+    chmod +x second/prog
+    run env PATH="$PWD/first:$PWD/second:$PATH" "$quarry" run -- prog
+    [ "$output" = second ]
+    run env PATH="$PWD/first:$PATH" "$quarry" run -- prog
+    [ "$status" -eq 126 ]
+    run env -u PATH "$quarry" run -- sh -c 'echo found'
+    [ "$output" = found ]
+    cp hello second/here
+    cd second
+    run env PATH=":/usr/bin:/bin" "$quarry" run -- here
+    [ "$output" = hello ]
+}
+
+# ---- where the preload cannot take ----
+
+@test "a static program is refused with its reason; --anyway runs it" {
+    for name in ./static ./static-pie; do
+        run "$quarry" run -- $name
+        [ "$status" -eq 126 ]
+        one_line
+        [[ $output == "quarry: run: $name: is statically linked"* ]]
+        run --separate-stderr "$quarry" run --anyway -- $name
+        [ "$status" -eq 0 ]
+        [ "$output" = hello ]
+        [[ $stderr == *"statically linked"* ]]
+    done
+}
+
+@test "a set-uid or set-gid program of another user is refused" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    cp hello setuid && chown 65534 setuid && chmod u+s setuid
+    cp hello setgid && chgrp 65534 setgid && chmod g+s setgid
+    if findmnt -no OPTIONS -T . | grep -q nosuid; then skip "set-uid has no effect on this file system"; fi
+    run "$quarry" run -- ./setuid
+    [ "$status" -eq 126 ]
+    one_line
+    [[ $output == *"./setuid: is set-uid"* ]]
+    run "$quarry" run -- ./setgid
+    [ "$status" -eq 126 ]
+    [[ $output == *"./setgid: is set-gid"* ]]
+    run --separate-stderr "$quarry" run --anyway ./setuid
+    [ "$output" = hello ]
+}
+
+@test "a set-uid program that changes nothing runs under Quarry" {
+    cp hello own && chmod u+s own
+    run "$quarry" run -- ./own
+    [ "$status" -eq 0 ]
+    [ "$output" = hello ]
+}
+
+@test "file capabilities are refused to those who do not have them" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    command -v setcap >/dev/null || skip "needs setcap"
+    command -v setpriv >/dev/null || skip "needs setpriv"
+    place=$(mktemp -d /tmp/quarry-caps.XXXXXX)
+    mkdir "$place/bin" "$place/lib"
+    cp hello "$place/capable" && cp "$quarry" "$place/bin/" && cp "$QUARRY_LIB" "$place/lib/libquarry.so.1"
+    chmod -R a+rX "$place"
+    if ! setcap cap_net_raw+ep "$place/capable"; then
+        rm -r "$place"
+        skip "this file system keeps no capabilities"
+    fi
+    cd /
+    run setpriv --reuid 65534 --regid 65534 --clear-groups "$place/bin/quarry" run -- "$place/capable"
+    refused="$status $output"
+    run "$place/bin/quarry" run -- "$place/capable"
+    rm -r "$place"
+    [[ $refused == "126 "*"has file capabilities"* ]]
+    [ "$output" = hello ]
+}
+
+@test "a program of another architecture is refused" {
+    elf_stub 267 002 >arm64 # EM_AARCH64 183
+    elf_stub 003 001 >x86   # EM_386
+    chmod +x arm64 x86
+    machine=$(uname -m)
+    if [ "$machine" != aarch64 ]; then
+        run "$quarry" run -- ./arm64
+        [ "$status" -eq 126 ]
+        one_line
+        [[ $output == *"./arm64: is a 64-bit arm64 program, and this Quarry is "* ]]
+    fi
+    run "$quarry" run -- ./x86
+    [ "$status" -eq 126 ]
+    [[ $output == *"is a 32-bit x86 program"* ]]
+}
+
+@test "a damaged program file is refused" {
+    head -c 20 hello >cut
+    chmod +x cut
+    run "$quarry" run -- ./cut
+    [ "$status" -eq 126 ]
+    one_line
+}
+
+@test "a program of musl's is refused; --anyway runs it without the preload" {
+    command -v musl-gcc >/dev/null || skip "needs musl-gcc"
+    cat >env.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+int main(void) { puts(getenv("LD_PRELOAD") ? "preloaded" : "alone"); return 0; }
+EOF
+    musl-gcc -o musl env.c
+    run "$quarry" run -- ./musl
+    [ "$status" -eq 126 ]
+    [[ $output == *"belongs to another libc"* ]]
+    run --separate-stderr "$quarry" run --anyway -- ./musl
+    [ "$output" = alone ]
+}
+
+@test "the dynamic loader started by hand is no static program" {
+    loader=$(readelf -l hello | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
+    run "$quarry" run -- "$loader" ./hello
+    [ "$output" = hello ]
+}
+
+# ---- scripts ----
+
+@test "scripts run, with arguments, by #!, by env and by none" {
+    printf '#!/bin/sh\necho "sh $1"\n' >a
+    printf '#!/usr/bin/env bash\necho "env $1"\n' >b
+    printf '#! /usr/bin/env -S X=1 bash -e\necho "split $X $1"\n' >c
+    printf 'echo "bare $1"\n' >d
+    chmod +x a b c d
+    for pair in "a=sh x" "b=env x" "c=split 1 x" "d=bare x"; do
+        run "$quarry" run -- "./${pair%%=*}" x
+        [ "$status" -eq 0 ]
+        [ "$output" = "${pair#*=}" ]
+    done
+}
+
+@test "a script is judged by its interpreter, however deep" {
+    printf '#!%s\n' "$PWD/static" >one
+    printf '#!%s\n' "$PWD/one" >two
+    printf '#!/usr/bin/env %s\n' "$PWD/two" >three
+    chmod +x one two three
+    for name in one two three; do
+        run "$quarry" run -- "./$name"
+        [ "$status" -eq 126 ]
+        one_line
+        [[ $output == "quarry: run: ./$name: its interpreter $PWD/static is statically linked"* ]]
+    done
+}
+
+@test "a script whose interpreter is missing is 127 and says which" {
+    printf '#!/nosuch/interpreter\n' >orphan
+    printf '#!/usr/bin/env nosuchinterpreter\n' >orphan2
+    chmod +x orphan orphan2
+    run -127 "$quarry" run -- ./orphan
+    [[ $output == *"/nosuch/interpreter"* ]]
+    run -127 "$quarry" run -- ./orphan2
+    [[ $output == *nosuchinterpreter* ]]
+}
+
+@test "a script that is its own interpreter is refused" {
+    printf '#!%s\n' "$PWD/loop" >loop
+    chmod +x loop
+    run timeout 10 "$quarry" run -- ./loop
+    [ "$status" -eq 126 ]
+}
+
+# ---- the command's own surroundings ----
+
+@test "a command without its library says so" {
+    mkdir -p alone/bin
+    cp "$quarry" alone/bin/
+    run alone/bin/quarry run -- true
+    [ "$status" -eq 125 ]
+    [[ $output == *"libquarry.so.1"* ]]
+}
+
+@test "a path that LD_PRELOAD cannot hold is refused" {
+    mkdir -p "a b/bin" "a b/lib"
+    cp "$quarry" "a b/bin/"
+    cp "$QUARRY_LIB" "a b/lib/libquarry.so.1"
+    run "a b/bin/quarry" run -- true
+    [ "$status" -eq 125 ]
+    one_line
+}
+
+@test "found through a symbolic link to the command" {
+    ln -sf "$quarry" link
+    run ./link run -- ./hello
+    [ "$output" = hello ]
+}
