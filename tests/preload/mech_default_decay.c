@@ -1,0 +1,162 @@
+/* variants: default run_max0 */
+/* timeout: 120 */
+/*
+ * Free memory goes back by itself (design, "Giving memory back"; M-23, M-33): about a second after a peak, as long as
+ * the program goes on allocating, whatever lies above it; and a steady load is not made to fault for it.
+ */
+#include "stress_blocks.h"
+
+enum { K = 1024, M = 1024 * K, PEAK = 150000 };
+
+/* Seconds after which memory free for one second has been seen and returned. */
+#define DECAYED 2.5
+
+static void *peak[PEAK];
+static char *ceiling;
+
+/* About 100 MiB in small and medium blocks, freed in random order but for one in `survivors`, under a live block. */
+static void peak_and_fall(int survivors, bool medium)
+{
+    struct rng r = rng_seeded(1);
+    int count = medium ? PEAK / 10 : PEAK;
+    memset(peak, 0, sizeof peak);
+    for (int i = 0; i < count; i++) {
+        size_t n = medium ? 2000 + rng_below(&r, 10000) : 16 + rng_below(&r, 1000);
+        peak[i] = malloc(n);
+        memset(peak[i], 1, n);
+    }
+    ceiling = malloc(2000);
+    memset(ceiling, 1, 2000);
+    for (int i = 0; i < count; i++) {
+        int k = (int)rng_below(&r, (uint64_t)count);
+        void *swap = peak[i];
+        peak[i] = peak[k];
+        peak[k] = swap;
+    }
+    for (int i = survivors ? count / survivors : 0; i < count; i++)
+        free(peak[i]);
+}
+
+/* A program that is not idle but does little: some requests every few milliseconds. */
+static void go_on(double seconds)
+{
+    struct rng r = rng_seeded(2);
+    double end = qt_seconds() + seconds;
+    while (qt_seconds() < end) {
+        void *some[50];
+        for (int i = 0; i < 50; i++)
+            some[i] = malloc(rng_log(&r, 16, 8192));
+        for (int i = 0; i < 50; i++)
+            free(some[i]);
+        usleep(5000);
+    }
+}
+
+static void comes_down(int survivors, bool medium, long allowed_kib)
+{
+    long before = qt_rss_kib();
+    peak_and_fall(survivors, medium);
+    go_on(DECAYED);
+    long now = qt_rss_kib();
+    QT_CHECKF(now - before < allowed_kib, "%ld KiB before, %ld after the peak", before, now);
+}
+
+QTEST("after a peak of small blocks the resident size falls by itself (M-23)")
+{
+    comes_down(0, false, 6 * K);
+}
+
+QTEST("after a peak of medium blocks the resident size falls by itself (M-23)")
+{
+    comes_down(0, true, 6 * K);
+}
+
+QTEST("one survivor in a thousand medium blocks does not hold the rest back (M-23)")
+{
+    comes_down(1000, true, 8 * K);
+}
+
+QTEST("one survivor in a thousand small blocks does not hold the rest back (M-23)")
+{
+    /* Each may hold back the run it lies in: 64 KiB. */
+    comes_down(1000, false, PEAK / 1000 * 64 + 6 * K);
+}
+
+static void *peaking_thread(void *context)
+{
+    peak_and_fall(0, false);
+    return context;
+}
+
+QTEST("what an ended thread left free goes back by itself (M-23, M-33)")
+{
+    long before = qt_rss_kib();
+    thread_end(thread_start(peaking_thread, NULL));
+    go_on(DECAYED);
+    QT_CHECKF(qt_rss_kib() - before < 8 * K, "%ld KiB before, %ld after", before, qt_rss_kib());
+}
+
+QTEST("a program that allocates nothing more may keep it, but the next request starts the return (M-23)")
+{
+    long before = qt_rss_kib();
+    peak_and_fall(0, false);
+    sleep(1);
+    go_on(DECAYED);
+    QT_CHECKF(qt_rss_kib() - before < 6 * K, "%ld KiB before, %ld after", before, qt_rss_kib());
+}
+
+/* --------------------------------------------------------------- no fault storms */
+
+/* The faults of a second of waves: each takes some MiB, writes to all of it, frees it and rests a moment. */
+static long faults_of_waves(double seconds, size_t block_bytes, int blocks)
+{
+    static void *wave[4096];
+    long faults = minor_faults();
+    double end = qt_seconds() + seconds;
+    while (qt_seconds() < end) {
+        for (int i = 0; i < blocks; i++) {
+            wave[i] = malloc(block_bytes);
+            memset(wave[i], 1, block_bytes);
+        }
+        for (int i = 0; i < blocks; i++)
+            free(wave[i]);
+        usleep(20000);
+    }
+    return minor_faults() - faults;
+}
+
+QTEST("a steady load of medium blocks causes no fault storm (M-23)")
+{
+    no_huge_pages();
+    faults_of_waves(0.7, 16 * K, 500);
+    long faults = faults_of_waves(2, 16 * K, 500); /* 2000 pages, a hundred times */
+    QT_CHECKF(faults < 3 * 2000, "%ld faults", faults);
+}
+
+QTEST("a steady load of small blocks causes no fault storm (M-23)")
+{
+    no_huge_pages();
+    faults_of_waves(0.7, 900, 4000);
+    long faults = faults_of_waves(2, 900, 4000); /* 900 pages, a hundred times */
+    QT_CHECKF(faults < 3 * 900, "%ld faults", faults);
+}
+
+QTEST("returning memory does not slice the heap into mappings (M-23)")
+{
+    static void *blocks[20000];
+    struct rng r = rng_seeded(3);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 20000; i++)
+            if (!blocks[i])
+                blocks[i] = memset(malloc(6000), 1, 6000);
+        for (int i = 0; i < 20000; i++)
+            if (rng_one_in(&r, 2)) {
+                free(blocks[i]);
+                blocks[i] = NULL;
+            }
+        go_on(1.2);
+    }
+    QT_CHECKF(vma_count() < 500, "%ld mappings", vma_count());
+}
+
+QTEST_MAIN

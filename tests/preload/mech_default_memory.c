@@ -1,0 +1,349 @@
+/* timeout: 120 */
+/*
+ * What every profile promises of memory (M-21, M-23, M-24, M-25, M-31, M-33): pages cost only when touched, large
+ * blocks go back when freed, malloc_trim reaches everything that is free, no thread is stopped by its own arena.
+ */
+#include "stress_blocks.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+enum { K = 1024, M = 1024 * K };
+
+/* --------------------------------------------------------------- M-24 */
+
+QTEST("an untouched large block does not become resident (M-24)")
+{
+    no_huge_pages();
+    long before = qt_rss_kib();
+    char *p = malloc((size_t)1 << 30);
+    QT_CHECK(p != NULL);
+    QT_CHECK(resident_pages_inside(p, (size_t)1 << 30) <= 1);
+    QT_CHECK(qt_rss_kib() - before < 512);
+    free(p);
+}
+
+QTEST("calloc of fresh mapped memory does not touch it, and it reads as zero (M-24)")
+{
+    no_huge_pages();
+    char *p = calloc(1 << 10, 1 << 20);
+    QT_CHECK(p != NULL);
+    QT_CHECK(resident_pages_inside(p, (size_t)1 << 30) <= 1);
+    for (size_t i = 0; i < (size_t)1 << 30; i += 1000003)
+        QT_EQ(p[i], 0);
+    free(p);
+}
+
+QTEST("of a large block exactly the touched pages become resident (M-24)")
+{
+    no_huge_pages();
+    char *p = malloc(64 * M), *page = (char *)page_up((uintptr_t)p + 1);
+    size_t at_first = resident_pages_inside(page, 63 * M);
+    for (int i = 0; i < 1000; i++)
+        page[(size_t)i * 15 * PAGE] = 1;
+    QT_EQ(resident_pages_inside(page, 63 * M) - at_first, 1000);
+    free(p);
+}
+
+QTEST("a medium block's pages wait to be touched, but for a bounded batch (M-24)")
+{
+    no_huge_pages();
+    enum { N = 600 };
+    char *p[N];
+    size_t resident = 0;
+    for (int i = 0; i < N; i++)
+        p[i] = malloc(100 * K);
+    for (int i = 0; i < N; i++)
+        resident += resident_pages_inside(p[i] + 16, 100 * K - 16);
+    QT_CHECKF(resident * PAGE < 4 * M, "%zu pages of 60 MB that nobody has touched", resident);
+}
+
+/* --------------------------------------------------------------- M-21 */
+
+QTEST("freeing a large block gives its pages back at once (M-21)")
+{
+    long before = qt_rss_kib();
+    for (int i = 0; i < 3; i++) {
+        char *p = malloc(64 * M);
+        memset(p, 1, 64 * M);
+        QT_CHECK(qt_rss_kib() - before > 60 * K);
+        free(p);
+        QT_CHECKF(qt_rss_kib() - before < 1 * K, "%ld KiB more than before", qt_rss_kib() - before);
+    }
+}
+
+QTEST("taking and freeing large blocks uses up no address space (M-21)")
+{
+    struct rng r = rng_seeded(1);
+    long before = 0;
+    for (int i = 0; i < 3000; i++) {
+        if (i == 300)
+            before = qt_status_kib("VmSize:");
+        char *p = malloc(33 * M + rng_below(&r, 300 * M));
+        p[5 * M] = 1;
+        free(p);
+    }
+    QT_CHECK(qt_status_kib("VmSize:") - before < 400 * K);
+}
+
+QTEST("realloc of a large block moves pages, not bytes (M-21)")
+{
+    no_huge_pages();
+    char *p = malloc(40 * M);
+    for (size_t i = 0; i < 40 * M; i += PAGE)
+        p[i] = (char)(i / PAGE * 7);
+    long faults = minor_faults();
+    for (size_t n = 80; n <= 640; n *= 2)
+        p = realloc(p, n * M);
+    QT_CHECKF(minor_faults() - faults < 500, "%ld faults", minor_faults() - faults);
+    for (size_t i = 0; i < 40 * M; i += PAGE)
+        QT_EQ(p[i], (char)(i / PAGE * 7));
+    p = realloc(p, 8 * M);
+    QT_CHECK(qt_rss_kib() < 20 * K);
+    for (size_t i = 0; i < 8 * M; i += PAGE)
+        QT_EQ(p[i], (char)(i / PAGE * 7));
+    free(p);
+}
+
+/* --------------------------------------------------------------- M-23: malloc_trim */
+
+enum { PEAK = 200000 };
+static void *peak[PEAK];
+
+static size_t peak_size(struct rng *r)
+{
+    return rng_one_in(r, 50) ? rng_log(r, 1024, 65536) : 16 + rng_below(r, 700);
+}
+
+static void peak_up(void **blocks, int count, struct rng *r)
+{
+    for (int i = 0; i < count; i++) {
+        size_t n = peak_size(r);
+        blocks[i] = malloc(n);
+        memset(blocks[i], 1, n);
+    }
+}
+
+/* In an order that has nothing to do with that of allocation: neighbours are freed at different times. */
+static void shuffle(void **blocks, int count, struct rng *r)
+{
+    for (int i = count; i-- > 1;) {
+        int k = (int)rng_below(r, (uint64_t)i + 1);
+        void *swap = blocks[i];
+        blocks[i] = blocks[k];
+        blocks[k] = swap;
+    }
+}
+
+static void peak_down(void **blocks, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(blocks[i]);
+}
+
+QTEST("after a peak malloc_trim(0) brings the resident size back to what is live (M-23)")
+{
+    struct rng r = rng_seeded(2);
+    memset(peak, 0, sizeof peak);
+    long before = qt_rss_kib();
+    peak_up(peak, PEAK, &r);
+    void *last = malloc(1000);
+    long high = qt_rss_kib();
+    QT_CHECK(high - before > 100 * K);
+    shuffle(peak, PEAK, &r);
+    peak_down(peak, PEAK);
+    malloc_trim(0);
+    QT_CHECKF(qt_rss_kib() - before < 2 * K, "%ld KiB before, %ld at the peak, %ld now", before, high,
+              qt_rss_kib());
+    free(last);
+}
+
+QTEST("one survivor in a thousand holds back one page or two, not more (M-23)")
+{
+    struct rng r = rng_seeded(3);
+    memset(peak, 0, sizeof peak);
+    long before = qt_rss_kib();
+    peak_up(peak, PEAK, &r);
+    shuffle(peak, PEAK, &r);
+    peak_down(peak + PEAK / 1000, PEAK - PEAK / 1000);
+    malloc_trim(0);
+    long over = qt_rss_kib() - before, live = PEAK / 1000 * 8;
+    for (int i = 0; i < PEAK / 1000; i++)
+        live += (long)(malloc_usable_size(peak[i]) / K);
+    QT_CHECKF(over < live + 2 * K, "%ld KiB for survivors that need %ld", over, live);
+    peak_down(peak, PEAK / 1000);
+}
+
+QTEST("after malloc_trim the heap works as before, and what it gave back is zero or its own again (M-23)")
+{
+    struct rng r = rng_seeded(4);
+    static struct block blocks[2000];
+    for (int round = 0; round < 30; round++) {
+        for (int i = 0; i < 2000; i++)
+            if (!blocks[i].p)
+                QT_CHECK(block_make(&blocks[i], block_size(&r, 300 * K), &r));
+        for (int i = 0; i < 2000; i++)
+            if (rng_below(&r, 3))
+                block_drop(&blocks[i]);
+        malloc_trim(round % 3 ? 0 : 100 * K);
+    }
+    for (int i = 0; i < 2000; i++)
+        block_drop(&blocks[i]);
+}
+
+enum { THREADS = 8, EACH = PEAK / THREADS };
+static pthread_barrier_t meeting;
+
+/* Each thread takes its share, frees its neighbour's, and stays. */
+static void *peaking_thread(void *context)
+{
+    int i = (int)(intptr_t)context, other = (i + 1) % THREADS;
+    struct rng r = rng_seeded((uint64_t)i + 50);
+    peak_up(peak + i * EACH, EACH, &r);
+    shuffle(peak + i * EACH, EACH, &r);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    peak_down(peak + other * EACH, EACH / 2);
+    peak_down(peak + i * EACH + EACH / 2, EACH - EACH / 2);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting); /* main trims */
+    for (int k = 0; k < 1000; k++) {
+        struct block b;
+        QT_CHECK(block_make(&b, block_size(&r, 100 * K), &r));
+        block_drop(&b);
+    }
+    return NULL;
+}
+
+QTEST("malloc_trim(0) reaches the cache and the arena of every thread, live and idle ones too (M-23)")
+{
+    pthread_t t[THREADS];
+    memset(peak, 0, sizeof peak);
+    pthread_barrier_init(&meeting, NULL, THREADS + 1);
+    long before = qt_rss_kib();
+    for (intptr_t i = 0; i < THREADS; i++)
+        t[i] = thread_start(peaking_thread, (void *)i);
+    pthread_barrier_wait(&meeting);
+    long high = qt_rss_kib();
+    QT_CHECK(high - before > 100 * K);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    malloc_trim(0);
+    long now = qt_rss_kib();
+    pthread_barrier_wait(&meeting);
+    for (int i = 0; i < THREADS; i++)
+        thread_end(t[i]);
+    QT_CHECKF(now - before < 4 * K, "%ld KiB before, %ld at the peak, %ld now", before, high, now);
+}
+
+static void *peak_and_die(void *context)
+{
+    int i = (int)(intptr_t)context;
+    struct rng r = rng_seeded((uint64_t)i + 80);
+    peak_up(peak + i * EACH, EACH, &r);
+    shuffle(peak + i * EACH, EACH, &r);
+    pthread_barrier_wait(&meeting);
+    peak_down(peak + (i + 1) % THREADS * EACH, EACH);
+    return NULL;
+}
+
+QTEST("malloc_trim(0) reaches what threads that have ended left free (M-23, M-33)")
+{
+    pthread_t t[THREADS];
+    memset(peak, 0, sizeof peak);
+    pthread_barrier_init(&meeting, NULL, THREADS);
+    long before = qt_rss_kib();
+    for (intptr_t i = 0; i < THREADS; i++)
+        t[i] = thread_start(peak_and_die, (void *)i);
+    for (int i = 0; i < THREADS; i++)
+        thread_end(t[i]);
+    malloc_trim(0);
+    QT_CHECKF(qt_rss_kib() - before < 3 * K, "%ld KiB before, %ld now", before, qt_rss_kib());
+}
+
+/* --------------------------------------------------------------- M-31 */
+
+static void no_mappings(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        QT_SKIP("no seccomp filters here");
+}
+
+static void *without_mappings(void *size)
+{
+    free(malloc(100)); /* it has an arena */
+    size_t n = (size_t)(uintptr_t)size;
+    struct rng r = rng_seeded(5);
+    struct block *books = heap_private(sizeof(struct block) * 200000);
+    int count = (int)(100 * M / n);
+    no_mappings();
+    for (int i = 0; i < count; i++)
+        QT_CHECKF(block_take(&books[i], n, &r), "block %d of %zu", i, n);
+    for (int i = 0; i < count; i++)
+        block_drop(&books[i]);
+    return NULL;
+}
+
+QTEST("a thread whose arena can get nothing more is served by another: medium blocks (M-31)")
+{
+    thread_end(thread_start(without_mappings, (void *)(uintptr_t)(40 * K)));
+}
+
+QTEST("a thread whose arena can get nothing more is served by another: small blocks (M-31)")
+{
+    thread_end(thread_start(without_mappings, (void *)(uintptr_t)600));
+}
+
+QTEST("a thread that can map nothing gets even large blocks, from the break (M-31, M-21)")
+{
+    thread_end(thread_start(without_mappings, (void *)(uintptr_t)(3 * M)));
+}
+
+static void *without_even_an_arena(void *context)
+{
+    no_mappings();
+    for (size_t n = 16; n < 1 * M; n *= 2)
+        QT_CHECKF(malloc(n) != NULL, "%zu bytes", n);
+    return NULL;
+}
+
+QTEST("a thread that cannot make an arena of its own uses another (M-31)")
+{
+    if (!qt_under_quarry())
+        QT_SKIP("glibc returns NULL");
+    thread_end(thread_start(without_even_an_arena, NULL));
+}
+
+/* --------------------------------------------------------------- mappings */
+
+QTEST("a heap full of holes stays far below the kernel's limit of mappings (M-23)")
+{
+    struct rng r = rng_seeded(6);
+    memset(peak, 0, sizeof peak);
+    for (int i = 0; i < PEAK; i++) {
+        size_t n = rng_log(&r, 16, 16384);
+        peak[i] = malloc(n);
+        memset(peak[i], 1, n < 200 ? n : 200);
+    }
+    for (int i = 0; i < PEAK; i += 2) {
+        free(peak[i]);
+        peak[i] = NULL;
+    }
+    malloc_trim(0);
+    for (int i = 0; i < PEAK; i += 4)
+        peak[i] = malloc(5000);
+    QT_CHECKF(vma_count() < 1000, "%ld mappings", vma_count());
+}
+
+QTEST_MAIN
