@@ -19,6 +19,7 @@ class Workload:
     command: tuple = ()  # of our own workloads
     times: int = 1  # starts of the program in one measurement
     in_quick: bool = True
+    by_name_only: bool = False  # runs only when --only names it in full
     in_means: bool = True  # counts in the geometric means
     scales: bool = True  # takes scale=
     program: typing.Any = None  # a real program (programs.py): prepares, runs, cleans up
@@ -93,13 +94,15 @@ def _threads():
 
 def _special():
     growth = [_ours(f"growth-1e{n}", "growth", f"cost of an operation at 10^{n} live blocks", "growth",
-                    f"live=1e{n}", "ops=2e6", figure="replace_ns", in_quick=n <= 5, in_means=False)
-              for n in range(3, 8)]
+                    f"live=1e{n}", "ops=2e6", figure="replace_ns", in_quick=n <= 5, by_name_only=n > 7,
+                    in_means=False) for n in range(3, 9)]
     return [
         Workload("startup", "process", "start and exit of a tiny process, 100 times", command=(str(build.TINY),),
                  times=100, scales=False),
-        _ours("latency", "latency", "single calls, 1 thread, 16-1000 bytes", "latency", figure="malloc_p9999_ns",
+        _ours("latency", "latency", "single calls, 1 thread, 16-1000 bytes, after a warm-up", "latency", figure="malloc_p9999_ns",
               in_means=False),
+        _ours("latency-cold", "latency", "the same from the first call on", "latency", "warm=0", "ops=1e6",
+              figure="malloc_p9999_ns", in_means=False),
         _ours("latency-shared", "latency", "single calls, 2 threads, blocks change hands", "latency", "threads=2",
               "share=10", figure="malloc_p9999_ns", in_means=False),
         *growth,

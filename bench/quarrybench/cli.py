@@ -1,6 +1,7 @@
 """The command line: bench [OPTIONS], bench record -o FILE -- PROGRAM..."""
 
 import argparse
+import dataclasses
 import datetime
 import fnmatch
 import pathlib
@@ -47,11 +48,13 @@ def _parser():
     p.add_argument("--allocators", metavar="A,B", help="which allocators, by name")
     p.add_argument("--lib", action="append", metavar="NAME=PATH", default=[], help="one more allocator, by its library")
     p.add_argument("--base", default="glibc", metavar="NAME", help="the allocator ratios are taken to (default glibc)")
+    p.add_argument("--cpu", action="store_true",
+                   help="compare CPU time also where threads wait on each other: steadier while others use the machine")
     p.add_argument("--idle", type=int, nargs="?", const=1500, default=0, metavar="MS",
                    help="also the resident size after idling so long (default 1500 ms)")
     p.add_argument("--trace", action="append", default=[], metavar="FILE", help="replay a recorded trace")
     p.add_argument("--out", metavar="FOLDER", help="where results go (default bench/results/DATE)")
-    p.add_argument("--from", dest="source", metavar="CSV", help="tables and plots of an earlier run")
+    p.add_argument("--from", dest="source", metavar="CSV", help="tables of an earlier run; with --out the plots too")
     p.add_argument("--list", action="store_true", help="workloads and allocators, then exit")
     p.add_argument("--selftest", action="store_true", help="checks the instrument itself, in seconds")
     return p
@@ -74,12 +77,21 @@ def _workloads(options):
         named = [w for w in everything if not options.only or _matches(w, options.only)]
         if options.only and not named:
             raise Usage(f"--only: no workload matches '{','.join(options.only)}'; see --list")
-        chosen += [w for w in named if w.in_quick or not options.quick or w.name in ",".join(options.only).split(",")]
-    return [w for w in chosen if not _matches(w, options.skip)]
+        in_full = ",".join(options.only).split(",")
+        chosen += [w for w in named if w.name in in_full or not w.by_name_only and (w.in_quick or not options.quick)]
+        if not chosen:
+            raise Usage("--only: --quick leaves these out; name them in full")
+    return [_on_cpu(w, options) for w in chosen if not _matches(w, options.skip)]
+
+
+def _on_cpu(workload, options):
+    if options.cpu and workload.figure == "wall_s":
+        return dataclasses.replace(workload, figure="cpu_s")
+    return workload
 
 
 def _list():
-    rows = [[w.name, w.group, report.FIGURES[w.figure], "yes" if w.in_quick else "", w.about]
+    rows = [[w.name, w.group, report.FIGURES[w.figure], "by name" if w.by_name_only else "yes" if w.in_quick else "", w.about]
             for w in [*catalogue.own(), *programs.all_programs()]]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     heads = ["WORKLOAD", "GROUP", "FIGURE", "QUICK", "WHAT"]
@@ -149,12 +161,15 @@ def _again(options):
     names = {w.name for w in known}
     known += [catalogue.trace(pathlib.Path(n.removeprefix("trace-"))) for n in
               dict.fromkeys(s.workload for s in samples) if n not in names]
-    workloads = [w for w in known if not options.only or _matches(w, options.only)]
+    workloads = [_on_cpu(w, options) for w in known if not options.only or _matches(w, options.only)]
     samples = [s for s in samples if s.workload in {w.name for w in workloads}]
     if not samples:
         raise Usage(f"--from: '{options.source}' holds no such workload")
-    folder = _folder(options) if options.out else pathlib.Path(options.source).resolve().parent
-    _finish(folder, *_render(samples, description, workloads, options.base), options.base)
+    run, markdown, terminal = _render(samples, description, workloads, options.base)
+    if options.out:
+        _finish(_folder(options), run, markdown, terminal, options.base)
+    else:
+        print(terminal)
     return 0
 
 

@@ -8,6 +8,8 @@ from . import allocators, report
 
 COLOURS = {"glibc": "#7f7f7f", "jemalloc": "#d99a2b", "mimalloc": "#4c8fc0", "tcmalloc": "#8d6ab8",
            "tbbmalloc": "#a9794f", "quarry": "#1d7a4c", "quarry-classic": "#7cc29c"}
+LANE = 0.12  # of a row, between the dots of two allocators
+LATENCY_TICKS = "'p50' 0, 'p99' 1, 'p99.99' 2, 'max' 3"
 SPARE = ["#c2453d", "#3aa6a0", "#c06c9e", "#6b7a1f"]
 
 
@@ -38,7 +40,7 @@ def bars(run, base, field_of, title, path):
     others = [a for a in run.allocators if a != base]
     if not workloads or not others:
         return None
-    script = (f"set terminal svg size 900,{120 + 20 * len(workloads)} {_font()}\nset output '{path}'\n"
+    script = (f"set terminal svg size 900,{120 + 26 * len(workloads)} {_font()}\nset output '{path}'\n"
               f"set title {_quoted(title)}\nset logscale x 2\nset grid x lc rgb '#dddddd'\n"
               f"set key outside top center horizontal\nset format x '%.2g'\nset yrange [{len(workloads)}:-1]\n"
               f"set arrow from 1,-1 to 1,{len(workloads)} nohead lc rgb '#555555'\nset border 1\nset xtics nomirror\n"
@@ -51,7 +53,7 @@ def bars(run, base, field_of, title, path):
             r = run.ratio(w.name, name, base, field_of(w))
             if r:
                 low, high = (r.low, r.high) if r.rounds > 1 else (r.value, r.value)
-                rows.append(f"{r.value} {i} {low} {high}")
+                rows.append(f"{r.value} {i + (n - (len(others) - 1) / 2) * LANE:.3f} {low} {high}")
         if rows:
             script += _block(f"d{n}", rows)
             big = 1.1 if name.startswith("quarry") else 0.8
@@ -60,18 +62,19 @@ def bars(run, base, field_of, title, path):
     return _gnuplot(script + "plot " + ", ".join(plots) + "\n", path) if plots else None
 
 
-def _curve_script(title, x_label, y_label, path):
+def _curve_script(title, x_label, y_label, path, ticks):
     return (f"set terminal svg size 760,460 {_font()}\nset output '{path}'\nset title {_quoted(title)}\n"
-            f"set xlabel {_quoted(x_label)}\nset ylabel {_quoted(y_label)}\nset logscale x\nset logscale y\n"
+            f"set xlabel {_quoted(x_label)}\nset ylabel {_quoted(y_label)}\nset logscale y\n"
+            + (f"set xtics ({ticks})\nset xrange [-0.2:{ticks.count(',')}.2]\n" if ticks else "set logscale x\n") +
             "set grid lc rgb '#dddddd'\nset key outside right\nset border 3\nset tics nomirror\n")
 
 
-def curves(series, title, x_label, y_label, path):
-    """series: {allocator: [(x, y)]}."""
+def curves(series, title, x_label, y_label, path, ticks=""):
+    """series: {allocator: [(x, y)]}; ticks: the names of the places on a linear axis instead of a logarithmic one."""
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
         return None
-    script, plots = _curve_script(title, x_label, y_label, path), []
+    script, plots = _curve_script(title, x_label, y_label, path, ticks), []
     for n, (name, points) in enumerate(series.items()):
         script += _block(f"d{n}", [f"{x} {y}" for x, y in points])
         plots.append(f"$d{n} using 1:2 with linespoints pt 7 ps 0.6 lw 2 lc rgb '{_colour(name, n)}' "
@@ -90,13 +93,12 @@ def _series(run, prefix, field, to_y=lambda value: value):
 
 
 def _latency(run, workload, call):
-    """Percentiles as a staircase of four points: 50, 99, 99.99 % and the largest."""
-    shares = (0.5, 0.01, 0.0001, 0.000001)
+    """Four points: the percentiles and the largest."""
     found = {}
     for name in run.allocators:
         values = [run.median(workload, name, f"{call}_{p}_ns") for p in report.POINTS]
         if all(values):
-            found[name] = [(1 / share, value) for share, value in zip(shares, values)]
+            found[name] = list(enumerate(values))
     return found
 
 
@@ -116,6 +118,6 @@ def draw(run, base, directory, say):
     ]
     for w in (w for w in run.workloads if w.group == "latency"):
         for call in report.CALLS:
-            drawn.append(curves(_latency(run, w.name, call), f"{w.name}: {call}", "one call in",
-                                "ns at most", directory / f"{w.name}-{call}.svg"))
+            drawn.append(curves(_latency(run, w.name, call), f"{w.name}: {call}", "", "ns at most",
+                                directory / f"{w.name}-{call}.svg", LATENCY_TICKS))
     return [path for path in drawn if path]

@@ -50,13 +50,13 @@ def lines(run, ours, peers, field_of, limit, workloads):
 
 
 def _mean_line(run, ours, peers, field_of, limit, what):
-    """The peer whose geometric mean is least, and ours to it."""
+    """The peer whose geometric mean is least, and ours to it; empty when not measured."""
     means = {p: run.mean(p, BASE, field_of) for p in peers if p != BASE}
     values = {p: m.value for p, m in means.items() if m} | {BASE: 1.0}
     peer = min(values, key=values.get)
     ratio = run.mean(ours, peer, field_of)
     if not ratio:
-        return f"- {what}: not measured"
+        return ""
     spread = "" if ratio.rounds < 2 else f" ({ratio.low:.3f}-{ratio.high:.3f})"
     met = "met" if ratio.value <= limit else "MISS"
     return f"- {what}: {ratio.value:.3f}{spread} of {peer}'s, target at most {limit:.2f}: {met}"
@@ -100,11 +100,11 @@ def text(run, ours, peers):
     held = [w for w in run.workloads if w.group != "latency"]
     timed = lines(run, ours, peers, report.time_field, TIME_EACH_MOST, held)
     sized = lines(run, ours, peers, report.peak_field, PEAK_EACH_MOST, held)
-    summary = [_mean_line(run, ours, peers, report.time_field, TIME_MEAN_MOST, "geometric mean of time"),
-               _mean_line(run, ours, [BASE], report.peak_field, PEAK_MEAN_MOST, "geometric mean of peak resident size"),
-               *_tiny_line(run, ours), *_latency_lines(run, ours, peers),
-               f"- workloads over {TIME_EACH_MOST} x the best in time: {_count(timed)}",
-               f"- workloads over {PEAK_EACH_MOST} x the smallest: {_count(sized)}"]
+    means = [_mean_line(run, ours, peers, report.time_field, TIME_MEAN_MOST, "geometric mean of time"),
+             _mean_line(run, ours, [BASE], report.peak_field, PEAK_MEAN_MOST, "geometric mean of peak resident size")]
+    summary = [*(line for line in means if line), *_tiny_line(run, ours), *_latency_lines(run, ours, peers),
+               *([f"- workloads over {TIME_EACH_MOST} x the best in time: {_count(timed)}",
+                  f"- workloads over {PEAK_EACH_MOST} x the smallest: {_count(sized)}"] if timed else [])]
     return [*_table(f"## {ours} in time, to the best peer of each workload", timed),
             *_table(f"## {ours} in peak resident size, to the smallest peer of each", sized),
             f"## {ours} against its targets", "\n".join(summary)]

@@ -1,6 +1,7 @@
 /*
  * The time of single calls, in ticks of the processor's counter less the cost of reading it, kept in a histogram whose
- * buckets are at most 1.6 % wide. threads= each with their own histogram; share= as in many.c.
+ * buckets are at most 1.6 % wide. threads= each with their own histogram; share= as in many.c. The first warm=
+ * operations of a thread are not counted: they fault in fresh memory, which cold programs feel and steady ones do not.
  */
 #include "bench.h"
 
@@ -83,7 +84,7 @@ struct pair {
 
 static struct pair *pairs;
 static struct sizes sizes;
-static uint64_t operations_each, overhead, share;
+static uint64_t operations_each, overhead, share, warm;
 static size_t slots;
 static _Atomic(void *) exchanged[EXCHANGED];
 
@@ -117,9 +118,11 @@ static void latency_member(unsigned index)
         uint64_t middle = ticks();
         void *block = malloc(size);
         uint64_t end = ticks();
-        if (*slot)
-            histogram_add(&p->give, net(middle - start));
-        histogram_add(&p->take, net(end - middle));
+        if (i >= warm) {
+            if (*slot)
+                histogram_add(&p->give, net(middle - start));
+            histogram_add(&p->take, net(end - middle));
+        }
         if (!block)
             die("malloc");
         touch(block, size);
@@ -153,7 +156,8 @@ uint64_t latency(void)
         die("threads= is 1 to 16");
     slots = param("slots", 10000);
     share = param("share", 0);
-    operations_each = scaled("ops", 4000000) / threads + 1;
+    warm = param("warm", 10 * slots);
+    operations_each = warm + scaled("ops", 4000000) / threads + 1;
     overhead = overhead_of_ticks();
     pairs = own_pages(threads * sizeof *pairs);
 
