@@ -17,8 +17,8 @@ void qy_classes_init(const uint64_t *secrets)
         k->inverse = (uint32_t)((((uint64_t)1 << 32) + stride - 1) / stride);
         k->first = (uint16_t)first;
         k->cells = (uint16_t)qy_min((QY_RUN_BYTES - first) / stride, QY_RUN_MAX_CELLS);
-        /* The halves of a key in use are never 0, so that a cell in use and a free one always differ. */
-        k->key = (secrets[c] & ~(uint64_t)0xff) | (uint64_t)1 << 63 | 2 * c;
+        /* The upper half of a key is never 0, so that a cell in use and a free one always differ. */
+        k->key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | (stride + QY_CELL_TAG_EXTRA);
     }
 }
 

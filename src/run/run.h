@@ -14,11 +14,11 @@
  *
  * The 8 bytes before a cell are its header, as a chunk's size word is (M-01): class and secret.
  *
- *      bits 63..32 secret, or 0 while the cell is free | bits 31..8 secret | bits 7..0 twice the class
+ *      bits 63..32 secret, or 0 while the cell is free | bits 31..16 secret | bits 15..0 tag: stride + 8
  *
  * So free() learns the size from the block alone, a forged or interior pointer does not have the secret, a second
  * free finds the upper half gone whatever was written to the block meanwhile, and a write past the end of the block
- * before shows. Bits 7..0 are never 0: one stray NUL shows, too.
+ * before shows. The lowest byte is never 0: one stray NUL shows, too.
  *
  * Which cells are free is not in the cells: a bitmap in the descriptor says it. The owner's bits need no atomics; who
  * is not the owner sets bits in a second bitmap, and the first to do so puts the run into its owner's inbox.
@@ -31,6 +31,7 @@
 
 #define QY_CELL_HEADER_BYTES 8u
 #define QY_CELL_UNIT 16u
+#define QY_CELL_TAG_EXTRA 8u    /* so that no byte of a header is a NUL that an overflow could leave unchanged */
 #define QY_CLASSES 65u          /* class c has a stride of 16 c; class 0 is none */
 #define QY_RUN_MAX_CELLS 2048u
 #define QY_RUN_WORDS (QY_RUN_MAX_CELLS / 64)

@@ -181,6 +181,8 @@ void *qy_cell_refill(struct qy_tcache *t, unsigned class)
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[class].key);
+    if (t)
+        qy_tcache_look_at_zone(t);
     struct qy_stack *stack = t ? &t->stacks[class] : NULL;
     unsigned room = t ? (unsigned)(stack->limit - t->keys[class].base) : 0;
     if (room == 0) {

@@ -13,6 +13,9 @@
 struct qy_tcache *qy_tcache_enter(void);
 void qy_tcache_leave(struct qy_tcache *t);
 
+/* Lets the fast path accept blocks of the part of the zone that was added since. */
+void qy_tcache_look_at_zone(struct qy_tcache *t);
+
 /* Cells. */
 void *qy_cell_refill(struct qy_tcache *t, unsigned class); /* one for the caller, more for the stack; NULL: no memory */
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class); /* vetted; t may be NULL */

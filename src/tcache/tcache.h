@@ -26,8 +26,8 @@ struct qy_key {
     void **base;  /* bottom of the class's stack */
 };
 
-/* A header's lowest byte may be anything, so every value of it must lead into this table. */
-#define QY_KEYS 128
+/* A header's tag may be any 16 bits, so every value of it must lead into this table; most of it is never touched. */
+#define QY_KEYS (65536 / sizeof(struct qy_key) + 1)
 
 /* Stacks of chunks: one for each size up to 1040, then 8 for each doubling. */
 #define QY_CHUNK_CLASSES 113
@@ -38,8 +38,9 @@ struct qy_chunk_stack {
 
 struct qy_tcache {
     size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path */
+    uintptr_t zone_lo;    /* the zone as this thread knows it: pointers beyond zone_span take the slow path, */
+    size_t zone_span;     /* which looks again */
     struct qy_stack stacks[QY_CLASSES];
-    struct qy_key keys[QY_KEYS];
 
     struct qy_arena *arena;              /* NULL before first use */
     struct qy_run *runs[QY_CLASSES];     /* runs with free cells: rings; cells are taken from the first */
@@ -52,8 +53,14 @@ struct qy_tcache {
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */
+
+    uint64_t not_zero QY_ALIGNED(64);    /* what a header of all zeros is compared with: see qy_tag_key */
+    struct qy_key keys[QY_KEYS];
     void *slots[];
 };
+
+QY_STATIC_ASSERT(offsetof(struct qy_tcache, keys) - offsetof(struct qy_tcache, not_zero) == QY_CELL_TAG_EXTRA,
+                 "tag 0 leads to not_zero");
 
 extern QY_THREAD struct qy_tcache *qy_self;
 
@@ -65,6 +72,17 @@ QY_INLINE struct qy_stack *qy_stack_at(struct qy_tcache *t, size_t stride)
 QY_INLINE struct qy_key *qy_key_at(struct qy_tcache *t, size_t stride)
 {
     return (struct qy_key *)((char *)t->keys + stride);
+}
+
+/* The same by a header's tag, whatever 16 bits it is. */
+QY_INLINE struct qy_stack *qy_tag_stack(struct qy_tcache *t, size_t tag)
+{
+    return (struct qy_stack *)((char *)t->stacks - QY_CELL_TAG_EXTRA + tag);
+}
+
+QY_INLINE struct qy_key *qy_tag_key(struct qy_tcache *t, size_t tag)
+{
+    return (struct qy_key *)((char *)t->keys - QY_CELL_TAG_EXTRA + tag);
 }
 
 QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT && sizeof(struct qy_key) == QY_CELL_UNIT,
@@ -93,19 +111,21 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
 {
     uint64_t *header = (uint64_t *)mem - 1;
-    if (QY_UNLIKELY(!qy_zone_has((uintptr_t)header)))
+    if (QY_UNLIKELY((uintptr_t)header - t->zone_lo >= t->zone_span))
         return false;
-    size_t stride = 8 * (size_t)(uint8_t)*header;
-    uint64_t key = qy_key_at(t, stride)->key;
-    if (QY_UNLIKELY(*header != key) || QY_UNLIKELY(*(uint32_t *)((char *)header + stride) != (uint32_t)key))
+    uint64_t key = *header;
+    size_t tag = (uint16_t)key;
+    if (QY_UNLIKELY(key != qy_tag_key(t, tag)->key))
         return false;
-    struct qy_stack *stack = qy_stack_at(t, stride);
+    if (QY_UNLIKELY(*(uint32_t *)((char *)header - QY_CELL_TAG_EXTRA + tag) != (uint32_t)key))
+        return false;
+    struct qy_stack *stack = qy_tag_stack(t, tag);
     void **top = stack->top;
     if (QY_UNLIKELY(top == stack->limit))
         return false;
     ((uint32_t *)header)[1] = 0;
     *top = mem;
-    stack->top = top + 1;
+    QY_ADD_IN_PLACE(stack->top, sizeof *top);
     return true;
 }
 

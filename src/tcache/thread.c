@@ -17,9 +17,11 @@
 /* What an empty stack's pop sees: a header that is nobody's key. */
 static uint64_t nobody[2];
 
-/* Where a thread points before its first use, and after its destructors ran: no stack serves, nothing is accepted. */
-static struct qy_tcache none = {.keys[0].key = 1};
-static struct qy_tcache dead = {.keys[0].key = 1};
+/*
+ * Where a thread points before its first use, and after its destructors ran. All zero, the limit and the zone too: every call
+ * takes the slow path.
+ */
+static struct qy_tcache none, dead;
 
 QY_THREAD struct qy_tcache *qy_self = &none;
 
@@ -59,9 +61,10 @@ static size_t slots_needed(void)
 static void lay_out(struct qy_tcache *t)
 {
     void **slot = t->slots;
+    t->not_zero = 1;
     for (unsigned c = 0; c < QY_CLASSES; c++) {
         *slot++ = &nobody[1];
-        t->keys[c] = (struct qy_key){.key = c ? qy_classes[c].key : 1, .base = slot};
+        t->keys[c] = (struct qy_key){.key = qy_classes[c].key, .base = slot};
         t->stacks[c].top = slot;
         slot += c ? cell_slots(c) : 0;
         t->stacks[c].limit = slot;
@@ -182,6 +185,7 @@ struct qy_arena *qy_tcache_arena(struct qy_tcache *t)
 void qy_tcache_configure(struct qy_tcache *t)
 {
     bool observed = qy_options.perturb != 0;
+    qy_tcache_look_at_zone(t);
     t->request_limit = observed || qy_options.run_max == 0 || qy_zone.lo == 0 ? 0 : qy_options.run_max + 1;
     if (!observed)
         return;
@@ -189,6 +193,12 @@ void qy_tcache_configure(struct qy_tcache *t)
     give_everything_back(t);
     for (unsigned c = 0; c < QY_CLASSES; c++)
         t->stacks[c].limit = t->keys[c].base;
+}
+
+void qy_tcache_look_at_zone(struct qy_tcache *t)
+{
+    t->zone_lo = qy_zone.lo;
+    t->zone_span = qy_load_relaxed(&qy_zone.span);
 }
 
 void qy_roster_init(void)

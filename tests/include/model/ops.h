@@ -23,9 +23,6 @@
 #define OP_ENUM(name, weight) OP_##name,
 enum op_kind { MODEL_ALL(OP_ENUM) OP_KINDS };
 
-#define OP_NAME(name, weight) #name,
-static const char *const op_names[] = {MODEL_ALL(OP_NAME)};
-
 struct op {
     uint8_t kind;
     uint8_t alignment_log2;
@@ -163,46 +160,68 @@ static inline struct op op_next(struct op_source *s)
     return o;
 }
 
-/* The operation as a line of C. `full`: the slot holds a block. */
+/*
+ * The operation as a line of C. `full`: the slot holds a block. In the table: @p the slot's name, @n the size, @a
+ * the alignment, @m members of @s bytes, @x a number to take from PTRDIFF_MAX + 1.
+ */
+static const char *const op_lines[] = {
+    [OP_MALLOC] = "@p = malloc(@n);",
+    [OP_CALLOC] = "@p = calloc(@m, @s);",
+    [OP_ALIGNED_ALLOC] = "@p = aligned_alloc(@a, @n);",
+    [OP_MEMALIGN] = "@p = memalign(@a, @n);",
+    [OP_POSIX_MEMALIGN] = "posix_memalign(&@p, @a, @n);",
+    [OP_VALLOC] = "@p = valloc(@n);",
+    [OP_PVALLOC] = "@p = pvalloc(@n);",
+    [OP_FREE] = "free(@p);",
+    [OP_FREE_SIZED] = "free_sized(@p, its size); /* or free_aligned_sized; free where there is none */",
+    [OP_CFREE] = "cfree(@p); /* free where there is none */",
+    [OP_REALLOC_ZERO] = "realloc(@p, 0); @p = NULL;",
+    [OP_REALLOC] = "@p = realloc(@p, @n);",
+    [OP_REALLOCARRAY] = "@p = reallocarray(@p, @m, @s);",
+    [OP_VERIFY] = "verify(@p);",
+    [OP_REALLOC_HUGE] = "realloc(@p, PTRDIFF_MAX + 1ul - @x); /* fails */",
+    [OP_HAND_OVER] = "hand over @p;",
+    [OP_HAND_IN] = "@p = a block of another thread;",
+    [OP_HUGE_SIZE] = "malloc(PTRDIFF_MAX + 1ul + @n); /* fails */",
+    [OP_TRIM] = "malloc_trim(@n);",
+    [OP_FIGURES] = "mallinfo2();",
+    [OP_FORK] = "if (fork() == 0) { verify all; free all; exit; }",
+};
+
+/* What is subtracted from PTRDIFF_MAX + 1 for a realloc that must fail: half of them lie beyond PTRDIFF_MAX. */
+static inline size_t op_below_limit(const struct op *o)
+{
+    return o->factor % 2 * o->n;
+}
+
+static inline size_t op_alignment(const struct op *o)
+{
+    size_t alignment = (size_t)1 << o->alignment_log2;
+    return o->kind == OP_POSIX_MEMALIGN && alignment < sizeof(void *) ? sizeof(void *) : alignment;
+}
+
+static inline size_t op_number(const struct op *o, char key)
+{
+    return key == 'n'   ? o->n
+           : key == 'a' ? op_alignment(o)
+           : key == 'm' ? o->factor
+           : key == 's' ? o->n / o->factor
+                        : op_below_limit(o);
+}
+
 static inline void op_print(const struct op *o, bool full, char *out, size_t size)
 {
-    static const char *const formats[] = {
-        [OP_MALLOC] = "%1$s = malloc(%2$zu);",
-        [OP_CALLOC] = "%1$s = calloc(%4$u, %5$zu);",
-        [OP_ALIGNED_ALLOC] = "%1$s = aligned_alloc(%3$zu, %2$zu);",
-        [OP_MEMALIGN] = "%1$s = memalign(%3$zu, %2$zu);",
-        [OP_POSIX_MEMALIGN] = "posix_memalign(&%1$s, %3$zu, %2$zu);",
-        [OP_VALLOC] = "%1$s = valloc(%2$zu);",
-        [OP_PVALLOC] = "%1$s = pvalloc(%2$zu);",
-        [OP_FREE] = "free(%1$s);",
-        [OP_FREE_SIZED] = "free_sized(%1$s, its size); /* or free_aligned_sized; free where there is none */",
-        [OP_CFREE] = "cfree(%1$s); /* free where there is none */",
-        [OP_REALLOC_ZERO] = "realloc(%1$s, 0); %1$s = NULL;",
-        [OP_REALLOC] = "%1$s = realloc(%1$s, %2$zu);",
-        [OP_REALLOCARRAY] = "%1$s = reallocarray(%1$s, %4$u, %5$zu);",
-        [OP_VERIFY] = "verify(%1$s);",
-        [OP_REALLOC_HUGE] = "realloc(%1$s, PTRDIFF_MAX + 1ul - %6$zu); /* fails */",
-        [OP_HAND_OVER] = "hand over %1$s;",
-        [OP_HAND_IN] = "%1$s = a block of another thread;",
-        [OP_HUGE_SIZE] = "malloc(PTRDIFF_MAX + 1ul + %2$zu); /* fails */",
-        [OP_TRIM] = "malloc_trim(%2$zu);",
-        [OP_FIGURES] = "mallinfo2();",
-        [OP_FORK] = "if (fork() == 0) { verify all; free all; exit; }",
-    };
-    char name[16], call[160];
-    size_t alignment = (size_t)1 << o->alignment_log2;
-    if (o->kind == OP_POSIX_MEMALIGN && alignment < sizeof(void *))
-        alignment = sizeof(void *);
-    snprintf(name, sizeof name, "p%u", o->slot);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(call, sizeof call, formats[o->kind], name, (size_t)o->n, alignment, o->factor,
-             (size_t)o->n / o->factor, (size_t)o->n * (o->factor % 2));
-#pragma GCC diagnostic pop
+    size_t at = 0;
     if (o->kind <= OP_PVALLOC && full)
-        snprintf(out, size, "free(%s); %s", name, call);
-    else
-        snprintf(out, size, "%s", call);
+        at = (size_t)snprintf(out, size, "free(p%u); ", o->slot);
+    for (const char *c = op_lines[o->kind]; *c && at + 24 < size; c++)
+        if (*c != '@')
+            out[at++] = *c;
+        else if (*++c == 'p')
+            at += (size_t)snprintf(out + at, size - at, "p%u", o->slot);
+        else
+            at += (size_t)snprintf(out + at, size - at, "%zu", op_number(o, *c));
+    out[at] = 0;
 }
 
 #endif

@@ -75,7 +75,7 @@ static inline void model_admit(struct model *m, struct block *b, void *p, enum b
 
 static inline void model_take(struct model *m, struct block *b, const struct op *o)
 {
-    size_t alignment = (size_t)1 << o->alignment_log2, bad;
+    size_t alignment = op_alignment(o), bad;
     enum block_origin origin = BLOCK_OTHER;
     void *p = NULL;
     *b = (struct block){.n = o->n, .alignment = 16};
@@ -95,8 +95,7 @@ static inline void model_take(struct model *m, struct block *b, const struct op 
         p = heap.memalign(b->alignment = alignment, o->n);
         break;
     case OP_POSIX_MEMALIGN:
-        b->alignment = alignment < sizeof(void *) ? sizeof(void *) : alignment;
-        errno = heap.posix_memalign(&p, b->alignment, o->n);
+        errno = heap.posix_memalign(&p, b->alignment = alignment, o->n);
         break;
     case OP_VALLOC:
         b->alignment = 4096;
@@ -183,7 +182,7 @@ static inline void model_realloc(struct model *m, struct block *b, const struct 
 static inline void model_realloc_huge(struct model *m, const struct block *b, const struct op *o)
 {
     errno = 0;
-    if (heap.realloc(b->p, (size_t)PTRDIFF_MAX + 1 - o->factor % 2 * o->n))
+    if (heap.realloc(b->p, (size_t)PTRDIFF_MAX + 1 - op_below_limit(o)))
         model_fail(m, "is not NULL");
     if (errno != ENOMEM)
         model_fail(m, "errno is %d, not ENOMEM", errno);
