@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# The checks can fail: each is shown what it is there to find.
+bats_require_minimum_version 1.5.0
+
+setup() {
+    cd "$BATS_TEST_TMPDIR"
+    scripts=$QUARRY_SOURCE/scripts
+}
+
+tree() { # a small source tree in which all is well
+    mkdir -p src/base src/bin src/segment src/arena tools/quarry
+    cp "$QUARRY_SOURCE/src/LAYERS" src/
+    echo '#include "lock.h"' >src/base/lock.c
+    echo '#include <stddef.h>' >src/base/lock.h
+    echo '#include "base/lock.h"' >src/bin/bin.h
+    echo '#include "bin/bin.h"' >src/arena/arena.c
+    echo '#include <quarry/quarry.h>' >tools/quarry/main.c
+}
+
+@test "check-layers: all well" {
+    tree
+    run "$scripts/check-layers" .
+    [ "$status" -eq 0 ]
+}
+
+@test "check-layers: an include that goes up" {
+    tree
+    printf '\n\n#  include "bin/bin.h"\n' >>src/base/lock.c
+    run "$scripts/check-layers" .
+    [ "$status" -eq 1 ]
+    [[ $output == *"src/base/lock.c:4: "*"goes up"* ]]
+}
+
+@test "check-layers: siblings, unless LAYERS says so" {
+    tree
+    echo '#include "bin/bin.h"' >src/segment/brk.c
+    run "$scripts/check-layers" .
+    [ "$status" -eq 1 ]
+    [[ $output == *sideways* ]]
+    echo 'segment may include bin' >>src/LAYERS
+    run "$scripts/check-layers" .
+    [ "$status" -eq 0 ]
+}
+
+@test "check-layers: an unknown folder, a missing file, tools that look inside" {
+    tree
+    mkdir src/odd && touch src/odd/a.c
+    run "$scripts/check-layers" .
+    [ "$status" -eq 1 ]
+    rm -r src/odd
+    echo '#include "nothere.h"' >src/bin/a.c
+    run "$scripts/check-layers" .
+    [ "$status" -eq 1 ]
+    rm src/bin/a.c
+    for name in base/lock.h ../../src/base/lock.h src/base/lock.h; do
+        echo "#include \"$name\"" >tools/quarry/main.c
+        run "$scripts/check-layers" .
+        [ "$status" -eq 1 ]
+    done
+}
+
+@test "check-symbols-used: a symbol that is not allowed, and one that must be weak" {
+    cat >bad.c <<'EOF'
+#include <stdio.h>
+void *dlsym(void *, const char *);
+void *f(void) { printf("no"); return dlsym(0, "x"); }
+EOF
+    "$QUARRY_CC" -shared -fPIC -fno-builtin -o bad.so bad.c
+    QUARRY_LIB=bad.so run "$scripts/check-symbols-used"
+    [ "$status" -eq 1 ]
+    [[ $output == *"printf is not in"* ]]
+    [[ $output == *"dlsym must be a weak reference"* ]]
+}
+
+@test "check-exports: one symbol more, one less" {
+    for text in 'int malloc;' 'int malloc, qy_leaked;'; do
+        echo "$text" >e.c
+        "$QUARRY_CC" -shared -fPIC -o e.so e.c
+        QUARRY_LIB=e.so run "$scripts/check-exports"
+        [ "$status" -eq 1 ]
+        [[ $output == *"the exported symbols changed"* ]]
+    done
+}
+
+@test "dev: an unknown command, preset or option is a usage error with exit status 2" {
+    cd "$QUARRY_SOURCE"
+    for words in "nonsense" "build nonsense" "build release extra" "fmt extra" "lint extra" "test --nonsense"; do
+        # shellcheck disable=SC2086
+        run ./dev $words
+        [ "$status" -eq 2 ]
+        [[ $output == *"dev: "* ]]
+    done
+    run ./dev help
+    [ "$status" -eq 0 ]
+}
