@@ -12,6 +12,8 @@
 #include "pattern.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 /* Of a block larger than this, only the first and the last bytes are written: it is to cost little. */
 enum { BLOCK_WRITTEN = 16384 };

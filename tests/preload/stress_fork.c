@@ -1,0 +1,355 @@
+/* timeout: 120 */
+/*
+ * fork at any moment (M-34): whatever the other threads are doing, the child has a heap that works; vfork, exec and
+ * posix_spawn under the same load; forks that race with threads being born and dying.
+ */
+#include "stress_blocks.h"
+
+#include <spawn.h>
+
+enum { K = 1024, M = 1024 * K, BUSY = 4, SLOTS = 64 };
+
+extern char **environ;
+
+/* --------------------------------------------------------------- threads that all allocate */
+
+static atomic_bool leave;
+static pthread_t busy[BUSY];
+
+/* Blocks that everyone may take out and put in: what the child finds there is complete, whoever made it. */
+static struct block shared[SLOTS];
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void swap_shared(struct block *b, uint64_t place)
+{
+    pthread_mutex_lock(&shared_lock);
+    struct block was = shared[place % SLOTS];
+    shared[place % SLOTS] = *b;
+    pthread_mutex_unlock(&shared_lock);
+    *b = was;
+}
+
+static void *busy_body(void *context)
+{
+    struct rng r = rng_seeded((uint64_t)(uintptr_t)context);
+    struct block own[32];
+    memset(own, 0, sizeof own);
+    for (unsigned step = 0; !leave; step++) {
+        struct block *b = &own[rng_below(&r, 32)];
+        if (!b->p)
+            QT_CHECK(block_make(b, block_size(&r, 300 * K), &r));
+        else if (rng_one_in(&r, 4))
+            QT_CHECK(block_resize(b, block_size(&r, 300 * K)));
+        else if (rng_one_in(&r, 4))
+            swap_shared(b, rng_next(&r));
+        else
+            block_drop(b);
+        if (step % 20000 == 0)
+            malloc_trim(0);
+        if (step % 64 == 0)
+            usleep(20); /* else two processors do little but this */
+    }
+    for (int i = 0; i < 32; i++)
+        block_drop(&own[i]);
+    return NULL;
+}
+
+static void busy_start(void)
+{
+    leave = false;
+    for (uintptr_t i = 0; i < BUSY; i++)
+        busy[i] = thread_start(busy_body, (void *)(i + 1));
+}
+
+static void busy_end(void)
+{
+    leave = true;
+    for (int i = 0; i < BUSY; i++)
+        thread_end(busy[i]);
+    for (int i = 0; i < SLOTS; i++)
+        block_drop(&shared[i]);
+}
+
+/* --------------------------------------------------------------- the child */
+
+static void use_heap(uint64_t seed)
+{
+    struct rng r = rng_seeded(seed);
+    struct block own[40];
+    for (int i = 0; i < 40; i++)
+        QT_CHECK(block_make(&own[i], block_size(&r, 300 * K), &r));
+    for (int i = 0; i < 40; i += 3)
+        QT_CHECK(block_resize(&own[i], block_size(&r, 300 * K)));
+    for (int i = 0; i < 40; i++)
+        block_drop(&own[i]);
+}
+
+static void *thread_of_child(void *context)
+{
+    use_heap((uint64_t)(uintptr_t)context);
+    return NULL;
+}
+
+/* The lock of the test's own list was taken by the parent around fork, so what the child finds is complete. */
+static void child_body(int i)
+{
+    alarm(20);
+    use_heap((uint64_t)i);
+    for (int k = 0; k < SLOTS; k++)
+        block_drop(&shared[k]);
+    use_heap((uint64_t)i + 1);
+    if (i % 16 == 0)
+        thread_end(thread_start_with(thread_of_child, (void *)(uintptr_t)i, 64 * K));
+    if (i % 8 == 0)
+        malloc_trim(0);
+}
+
+static pid_t fork_with_list(void)
+{
+    pthread_mutex_lock(&shared_lock);
+    pid_t pid = fork();
+    pthread_mutex_unlock(&shared_lock);
+    QT_CHECKF(pid >= 0, "fork: %s", strerror(errno));
+    return pid;
+}
+
+QTEST_X("1,000 forks of a process whose threads all allocate: each child allocates, frees, exits 0 (M-34)",
+        .timeout_s = 100)
+{
+    const char *variant = getenv("QUARRY_VARIANT");
+    bool main_one = !variant || !strcmp(variant, "default") || !strcmp(variant, "classic");
+    busy_start();
+    for (int i = 0; i < (main_one ? 1000 : 200); i++) {
+        pid_t pid = fork_with_list();
+        if (pid == 0) {
+            child_body(i);
+            if (i % 2)
+                _exit(0);
+            exit(0);
+        }
+        use_heap((uint64_t)i);
+        qt_wait_exit(pid, 0);
+    }
+    busy_end();
+}
+
+static void *forking_thread(void *context)
+{
+    int seed = (int)(intptr_t)context;
+    for (int i = 0; i < 60; i++) {
+        use_heap((uint64_t)seed + (uint64_t)i);
+        pid_t pid = fork_with_list();
+        if (pid == 0) {
+            child_body(seed + i);
+            _exit(0);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    return NULL;
+}
+
+QTEST_X("several threads fork at once, while others allocate (M-34)", .timeout_s = 60)
+{
+    pthread_t t[4];
+    busy_start();
+    for (intptr_t i = 0; i < 4; i++)
+        t[i] = thread_start(forking_thread, (void *)(i * 1000));
+    for (int i = 0; i < 4; i++)
+        thread_end(t[i]);
+    busy_end();
+}
+
+static void nest(int depth)
+{
+    use_heap((uint64_t)depth);
+    if (depth == 0)
+        return;
+    pthread_t t = thread_start_with(thread_of_child, (void *)(uintptr_t)depth, 64 * K);
+    pid_t pid = fork();
+    QT_CHECK(pid >= 0);
+    if (pid == 0) {
+        alarm(30);
+        nest(depth - 1);
+        _exit(0);
+    }
+    qt_wait_exit(pid, 0);
+    thread_end(t);
+    use_heap((uint64_t)depth + 100);
+}
+
+QTEST("children fork children, ten deep, each with threads (M-34)")
+{
+    busy_start();
+    for (int i = 0; i < 10; i++)
+        nest(10);
+    busy_end();
+}
+
+static int at_prepare, at_parent, at_child;
+
+static void allocate_at_prepare(void)
+{
+    at_prepare++;
+    use_heap(1);
+}
+
+static void allocate_in_parent(void)
+{
+    at_parent++;
+    use_heap(2);
+}
+
+static void allocate_in_child(void)
+{
+    at_child++;
+    use_heap(3);
+}
+
+QTEST("handlers of pthread_atfork may allocate, whenever they were registered (M-34)")
+{
+    QT_EQ(pthread_atfork(allocate_at_prepare, allocate_in_parent, allocate_in_child), 0);
+    busy_start();
+    for (int i = 0; i < 100; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(20);
+            QT_EQ(at_child, 1);
+            use_heap((uint64_t)i);
+            _exit(0);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    busy_end();
+    QT_EQ(at_prepare, 100);
+    QT_EQ(at_parent, 100);
+}
+
+QTEST("what a fork's child frees it has: the heaps of vanished threads are not lost to it (M-34)")
+{
+    static struct block many[3000];
+    struct rng r = rng_seeded(5);
+    busy_start();
+    for (int i = 0; i < 3000; i++)
+        QT_CHECK(block_make(&many[i], 10000, &r));
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        for (int i = 0; i < 3000; i++)
+            block_drop(&many[i]);
+        malloc_trim(0);
+        long rss = qt_rss_kib();
+        for (int round = 0; round < 4; round++) {
+            for (int i = 0; i < 3000; i++)
+                QT_CHECK(block_make(&many[i], 10000, &r));
+            for (int i = 0; i < 3000; i++)
+                block_drop(&many[i]);
+        }
+        malloc_trim(0);
+        QT_CHECKF(qt_rss_kib() - rss < 4 * K, "%ld KiB, then %ld", rss, qt_rss_kib());
+        _exit(0);
+    }
+    qt_wait_exit(pid, 0);
+    busy_end();
+    for (int i = 0; i < 3000; i++)
+        block_drop(&many[i]);
+}
+
+/* --------------------------------------------------------------- births, deaths and forks */
+
+static void *born_to_die(void *context)
+{
+    use_heap((uint64_t)(uintptr_t)context);
+    return NULL;
+}
+
+static void *giving_birth(void *context)
+{
+    for (uintptr_t i = 0; !leave; i++) {
+        pthread_t t[3];
+        for (int k = 0; k < 3; k++)
+            t[k] = thread_start_with(born_to_die, (void *)i, 64 * K);
+        for (int k = 0; k < 3; k++)
+            thread_end(t[k]);
+    }
+    return context;
+}
+
+QTEST_X("forks while threads are being born and die (M-33, M-34)", .timeout_s = 60)
+{
+    pthread_t t[2];
+    leave = false;
+    for (int i = 0; i < 2; i++)
+        t[i] = thread_start(giving_birth, NULL);
+    for (int i = 0; i < 400; i++) {
+        pid_t pid = fork();
+        QT_CHECK(pid >= 0);
+        if (pid == 0) {
+            alarm(20);
+            use_heap((uint64_t)i);
+            thread_end(thread_start_with(born_to_die, (void *)(uintptr_t)i, 64 * K));
+            exit(0);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    leave = true;
+    for (int i = 0; i < 2; i++)
+        thread_end(t[i]);
+}
+
+/* --------------------------------------------------------------- exec */
+
+static char *const says_ok[] = {(char *)"stress_fork", (char *)"--use-heap", NULL};
+
+QTEST("vfork and exec while threads allocate (M-34)")
+{
+    busy_start();
+    for (int i = 0; i < 150; i++) {
+        pid_t pid = vfork();
+        if (pid == 0) {
+            execv("/proc/self/exe", says_ok);
+            _exit(126);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    busy_end();
+}
+
+QTEST("posix_spawn while threads allocate (M-34)")
+{
+    busy_start();
+    for (int i = 0; i < 150; i++) {
+        pid_t pid;
+        posix_spawn_file_actions_t actions;
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+        QT_EQ(posix_spawn(&pid, "/proc/self/exe", &actions, NULL, says_ok, environ), 0);
+        posix_spawn_file_actions_destroy(&actions);
+        use_heap((uint64_t)i);
+        qt_wait_exit(pid, 0);
+    }
+    busy_end();
+}
+
+QTEST("exec replaces a process whose threads all allocate")
+{
+    for (int i = 0; i < 60; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(20);
+            busy_start();
+            usleep((useconds_t)i * 50);
+            execv("/proc/self/exe", says_ok);
+            _exit(126);
+        }
+        qt_wait_exit(pid, 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "--use-heap")) {
+        use_heap(1);
+        return 0;
+    }
+    return qt_main(argc, argv);
+}
