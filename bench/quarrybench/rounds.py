@@ -70,10 +70,23 @@ def _figure(workload, values):
 
 
 def run(plan, broken=None):
-    """All samples. broken collects {(workload, allocator): message}; what failed once is not tried again."""
-    broken = {} if broken is None else broken
+    """All samples; after an interrupt, those there are.
+
+    broken collects {(workload, allocator): message}; what failed once is not tried again.
+    """
+    samples = []
+    try:
+        _rounds(plan, samples, {} if broken is None else broken)
+    except KeyboardInterrupt:
+        if not samples:
+            raise
+        print("interrupted: what follows is what was measured until now", file=sys.stderr)
+    return samples
+
+
+def _rounds(plan, samples, broken):
     shuffled = random.Random(plan.seed)
-    progress, samples = Progress(plan), []
+    progress = Progress(plan)
     for number in range(plan.rounds):
         if number and plan.seconds:
             spent = time.monotonic() - progress.start
@@ -81,18 +94,23 @@ def run(plan, broken=None):
                 progress.line(f"stopping after {number} rounds: the next would not end within {plan.seconds:.0f} s")
                 break
         for workload in plan.workloads:
-            line = []
-            for allocator in shuffled.sample(plan.allocators, len(plan.allocators)):
-                key = (workload.name, allocator.name)
-                if key in broken:
-                    continue
-                try:
-                    values = measure(workload, allocator, plan)
-                except runner.Failed as failure:
-                    broken[key] = str(failure)
-                    progress.line(f"FAILED {workload.name}: {failure}")
-                    continue
-                samples.append(Sample(number, workload.name, allocator.name, values))
-                line.append((allocator.name, _figure(workload, values)))
-            progress.workload(number, workload, sorted(line))
-    return samples
+            order = shuffled.sample(plan.allocators, len(plan.allocators))
+            progress.workload(number, workload, sorted(_one_round(number, workload, order, plan, samples, broken)))
+
+
+def _one_round(number, workload, order, plan, samples, broken):
+    """[(allocator, its figure)] for the line of progress."""
+    line = []
+    for allocator in order:
+        key = (workload.name, allocator.name)
+        if key in broken:
+            continue
+        try:
+            values = measure(workload, allocator, plan)
+        except runner.Failed as failure:
+            broken[key] = str(failure)
+            print(f"FAILED {workload.name}: {failure}", file=sys.stderr, flush=True)
+            continue
+        samples.append(Sample(number, workload.name, allocator.name, values))
+        line.append((allocator.name, _figure(workload, values)))
+    return line

@@ -119,6 +119,7 @@ void own_pages_drop(void *pages, size_t bytes);
 void threads_run(unsigned count, void (*work)(unsigned index));
 
 double now_seconds(void); /* CLOCK_MONOTONIC */
+double cpu_seconds(void); /* of all threads of the process: steady while others use the machine */
 
 /* --- the workloads ----------------------------------------------------------------------------------------------- */
 

@@ -141,9 +141,19 @@ void threads_run(unsigned count, void (*work)(unsigned index))
         pthread_join(ids[i], NULL);
 }
 
-double now_seconds(void)
+static double clock_seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double now_seconds(void)
+{
+    return clock_seconds(CLOCK_MONOTONIC);
+}
+
+double cpu_seconds(void)
+{
+    return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }

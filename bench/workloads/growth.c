@@ -13,19 +13,19 @@ uint64_t growth(void)
     struct rng r = {15};
     void **live = own_pages(count * sizeof *live);
 
-    double start = now_seconds();
+    double start = cpu_seconds();
     for (size_t i = 0; i < count; i++)
         live[i] = take(sizes_pick(&sizes, &r));
-    double filled = now_seconds();
+    double filled = cpu_seconds();
     for (uint64_t i = 0; i < operations; i++) {
         void **slot = &live[rng_below(&r, count)];
         give(*slot);
         *slot = take(sizes_pick(&sizes, &r));
     }
-    double replaced = now_seconds();
+    double replaced = cpu_seconds();
     for (size_t i = 0; i < count; i++)
         give(live[i]);
-    double emptied = now_seconds();
+    double emptied = cpu_seconds();
     report("fill_ns", (filled - start) * 1e9 / (double)count);
     report("replace_ns", (replaced - filled) * 1e9 / (double)operations);
     report("empty_ns", (emptied - replaced) * 1e9 / (double)count);
