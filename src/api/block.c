@@ -59,6 +59,29 @@ static void perturb_taken(void *mem, size_t request)
         memset(mem, ~(int)qy_options.perturb, request);
 }
 
+/* Before the program hears "no": everything that is only kept for speed goes back to the kernel (M-25). */
+static QY_COLD void give_way(void)
+{
+    qy_roster_trim();
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        qy_arena_trim(a, 0);
+    qy_zone_purge(0);
+    qy_zone_shrink();
+}
+
+/* No memory of any size can serve this: nothing to give way for. */
+#define HOPELESS ((size_t)1 << QY_VA_BITS)
+
+static void *take_once(size_t request, uintptr_t *clean_from)
+{
+    struct qy_tcache *t = qy_tcache_enter();
+    void *mem = t && served_by_runs(request) ? take_cell(t, request) : NULL;
+    if (!mem)
+        mem = take_chunk(t, request, clean_from);
+    qy_tcache_leave(t);
+    return mem;
+}
+
 void *qy_block_take(size_t request, uintptr_t *clean_from)
 {
     uintptr_t ignored;
@@ -67,11 +90,11 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
     if (request > PTRDIFF_MAX)
         return NULL;
     qy_init();
-    struct qy_tcache *t = qy_tcache_enter();
-    void *mem = t && served_by_runs(request) ? take_cell(t, request) : NULL;
-    if (!mem)
-        mem = take_chunk(t, request, clean_from);
-    qy_tcache_leave(t);
+    void *mem = take_once(request, clean_from);
+    if (QY_UNLIKELY(!mem) && request < HOPELESS) {
+        give_way();
+        mem = take_once(request, clean_from);
+    }
     if (mem && qy_options.perturb) {
         perturb_taken(mem, request);
         *clean_from = UINTPTR_MAX;

@@ -60,14 +60,18 @@ QY_EXPORT struct mallinfo mallinfo(void)
     };
 }
 
+/* "in use bytes     =     123456", as glibc prints it: programs read these lines. */
 static void say(const char *name, size_t value)
 {
-    struct qy_text text = {0};
+    struct qy_text text = {0}, digits = {0};
     qy_text_add(&text, name);
-    for (size_t used = text.length; used < 24; used++)
+    while (text.length < sizeof "max mmap regions " - 1)
         qy_text_add(&text, " ");
     qy_text_add(&text, "= ");
-    qy_text_add_decimal(&text, value);
+    qy_text_add_decimal(&digits, value);
+    for (size_t width = digits.length; width < 10; width++)
+        qy_text_add(&text, " ");
+    qy_text_add_bytes(&text, digits.bytes, digits.length);
     qy_text_add(&text, "\n");
     qy_text_say(&text);
 }
@@ -181,10 +185,8 @@ static bool put_arena(FILE *out, struct qy_arena *a, struct qy_pile *fast, struc
 
 QY_EXPORT int malloc_info(int options, FILE *out)
 {
-    if (options != 0) {
-        errno = EINVAL;
-        return -1;
-    }
+    if (options != 0)
+        return EINVAL;
     qy_init();
     struct qy_text text = {0};
     struct qy_pile fast = {0}, rest = {0};

@@ -21,16 +21,16 @@ static struct qy_lock init_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
 static void set_up(void)
 {
-    uint64_t secrets[QY_CLASSES + 2];
+    uint64_t secrets[QY_CLASSES + 3];
     qy_pages_init();
     qy_options_load(&quarry_conf ? quarry_conf : NULL);
-    qy_secret_draw(secrets, QY_CLASSES + 2);
+    qy_secret_draw(secrets, QY_CLASSES + 3);
     qy_classes_init(secrets);
     qy_freed_secret = secrets[QY_CLASSES];
     qy_mapped_init(secrets[QY_CLASSES + 1]);
     qy_arena_init();
     if (qy_options.run_max)
-        qy_zone_init();
+        qy_zone_init(secrets[QY_CLASSES + 2]);
     qy_roster_init();
 }
 

@@ -256,12 +256,14 @@ bool qy_options_mallopt(int parameter, int value)
     {
         if (o->mallopt != parameter || parameter == 0)
             continue;
-        /* glibc takes its int for a size_t, so -1 means "as large as can be". */
-        uint64_t wanted = value < 0 && o->type == BYTES ? o->max : (uint64_t)value;
-        if (parameter == -6)
-            wanted = (uint64_t)value & 0xff;
-        if (value < 0 && o->type == COUNT && parameter != -6)
-            return false;
+        /* glibc takes its int for a size_t: -1 is refused where there is a largest value, and else means "no limit". */
+        uint64_t wanted = (uint64_t)(int64_t)value;
+        if (o->value == &qy_options.perturb)
+            wanted &= 0xff;
+        else if (value < 0 && (o->value == &qy_options.trim_threshold || o->value == &qy_options.top_pad))
+            wanted = o->max;
+        else if (value < 0 && o->value == &qy_options.mmap_max)
+            wanted = 0;
         if (wanted > o->max)
             return false;
         assign(o, wanted);

@@ -45,6 +45,19 @@ void *qy_pages_map(size_t bytes, const char *name)
     return map(bytes, PROT_READ | PROT_WRITE, 0, name);
 }
 
+bool qy_pages_map_at(void *at, size_t bytes, const char *name)
+{
+    int saved = errno;
+    void *got = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    bool done = got == at;
+    if (done)
+        name_pages(at, bytes, name);
+    else if (got != MAP_FAILED)
+        munmap(got, bytes); /* kernels before 4.17 take the address for a wish */
+    errno = saved;
+    return done;
+}
+
 void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
 {
     /* The kernel often returns neighbouring ranges, so the exact size is tried before the padded one. */
@@ -77,14 +90,6 @@ bool qy_pages_commit(void *at, size_t bytes, const char *name)
     bool done = mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
     if (done)
         name_pages(at, bytes, name);
-    errno = saved;
-    return done;
-}
-
-bool qy_pages_decommit(void *at, size_t bytes)
-{
-    int saved = errno;
-    bool done = mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == at;
     errno = saved;
     return done;
 }

@@ -16,14 +16,14 @@ void qy_pages_init(void);
 /* Readable, writable, zero; not resident before it is touched. */
 void *qy_pages_map(size_t bytes, const char *name);
 
+/* The same at this very address; false also when something else lies there. */
+bool qy_pages_map_at(void *at, size_t bytes, const char *name);
+
 /* Address space only: not accessible, not counted as memory, at a multiple of `alignment` (a power of two). */
 void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
 
 /* Makes reserved pages readable and writable. */
 bool qy_pages_commit(void *at, size_t bytes, const char *name);
-
-/* Gives the memory of committed pages back and makes them inaccessible again; the address space stays ours. */
-bool qy_pages_decommit(void *at, size_t bytes);
 
 /* Gives the memory back; the pages stay accessible and read as zero. */
 bool qy_pages_purge(void *at, size_t bytes);

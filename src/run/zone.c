@@ -9,47 +9,39 @@
 struct qy_zone qy_zone;
 static struct qy_lock zone_lock = QY_LOCK_INIT(QY_RANK_ZONE);
 
-/* Address space costs nothing but is not endless everywhere (RLIMIT_AS): the most tried first, then half of it, ... */
-#define LARGEST_ZONE ((size_t)1 << 40)
-#define SMALLEST_ZONE ((size_t)64 << 20)
-#define TIMES_PHYSICAL 4
+/*
+ * Where the zone may lie: in the first half of `range` bytes from `base`, at a multiple of 1 GiB that the secret
+ * chooses; its descriptors lie half a range behind. The kernel hands out addresses from the top of the address space
+ * downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second place is for
+ * machines with 39 address bits.
+ */
+static const struct place {
+    uintptr_t base;
+    size_t range;
+} places[] = {
+    {(uintptr_t)1 << 44, (size_t)1 << 44},
+    {(uintptr_t)1 << 36, (size_t)1 << 36},
+};
 
-/* The accessible part grows by an eighth of itself, within these: each step is one system call. */
+#define PLACE_STEP ((size_t)1 << 30)
+#define LARGEST_SHARE 4 /* the zone may grow to a quarter of the range */
+
+/* The zone grows by an eighth of itself, within these: each step is two system calls. */
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
 
-static const char zone_name[] = "quarry: runs";
-static const char descriptors_name[] = "quarry: run descriptors";
+static size_t largest_span;
 
-static size_t descriptor_bytes(size_t zone_bytes)
+static bool map_descriptors(size_t span)
 {
-    return qy_align_up((zone_bytes >> QY_RUN_SHIFT) * sizeof(struct qy_run), qy_page_bytes);
-}
-
-static bool reserve(size_t bytes)
-{
-    void *runs = qy_pages_reserve(descriptor_bytes(bytes), qy_page_bytes, descriptors_name);
-    if (!runs)
+    size_t need = qy_align_up((span >> QY_RUN_SHIFT) * sizeof(struct qy_run), qy_page_bytes);
+    if (need <= qy_zone.runs_bytes)
+        return true;
+    char *end = (char *)qy_zone.runs + qy_zone.runs_bytes;
+    if (!qy_pages_map_at(end, need - qy_zone.runs_bytes, "quarry: run descriptors"))
         return false;
-    void *base = qy_pages_reserve(bytes, QY_RUN_BYTES, zone_name);
-    if (!base) {
-        qy_pages_unmap(runs, descriptor_bytes(bytes));
-        return false;
-    }
-    qy_zone.lo = (uintptr_t)base;
-    qy_zone.runs = runs;
-    qy_zone.reserved = bytes;
+    qy_zone.runs_bytes = need;
     return true;
-}
-
-void qy_zone_init(void)
-{
-    size_t wanted = qy_max(qy_limit_physical(), SMALLEST_ZONE) * TIMES_PHYSICAL;
-    size_t bytes = (size_t)1 << (qy_high_bit(wanted - 1) + 1);
-    for (bytes = qy_min(bytes, LARGEST_ZONE); bytes >= SMALLEST_ZONE; bytes /= 4) {
-        if (reserve(bytes))
-            return;
-    }
 }
 
 /* Makes room for at least one more run. */
@@ -57,23 +49,32 @@ static bool extend_locked(void)
 {
     QY_ASSERT(qy_lock_held(&zone_lock));
     size_t step = qy_align_up(qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP), QY_RUN_BYTES);
-    size_t span = qy_min(qy_zone.span + step, qy_zone.reserved);
-    if (span == qy_zone.span)
-        return false;
-    char *runs = (char *)qy_zone.runs;
-    size_t have = qy_zone.committed_runs ? descriptor_bytes(qy_zone.committed_runs << QY_RUN_SHIFT) : 0;
-    size_t need = descriptor_bytes(span);
-    if (need > have && !qy_pages_commit(runs + have, need - have, descriptors_name))
-        return false;
-    qy_zone.committed_runs = span >> QY_RUN_SHIFT;
-    if (!qy_pages_commit((char *)qy_zone.lo + qy_zone.span, span - qy_zone.span, zone_name))
+    size_t span = qy_zone.span + step;
+    if (span > largest_span || !map_descriptors(span) ||
+        !qy_pages_map_at((char *)qy_zone.lo + qy_zone.span, step, "quarry: runs"))
         return false;
     /*
-     * Release: free() compares against the span without a lock; a block of the new part reaches another thread
-     * only after this store.
+     * Release: threads compare against the span without a lock; a block of the new part reaches another thread only
+     * after this store.
      */
     qy_store_release(&qy_zone.span, span);
     return true;
+}
+
+void qy_zone_init(uint64_t secret)
+{
+    qy_lock(&zone_lock);
+    for (size_t i = 0; i < sizeof places / sizeof places[0] && !qy_zone.span; i++) {
+        size_t half = places[i].range / 2;
+        uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
+        qy_zone.lo = lo;
+        qy_zone.runs = (struct qy_run *)(lo + half);
+        largest_span = places[i].range / LARGEST_SHARE;
+        extend_locked();
+    }
+    if (!qy_zone.span)
+        qy_zone.lo = 0;
+    qy_unlock(&zone_lock);
 }
 
 static struct qy_run *pop_dirty_locked(void)
@@ -102,12 +103,14 @@ static struct qy_run *take_locked(void)
     return &qy_zone.runs[qy_zone.fresh++];
 }
 
-struct qy_run *qy_zone_take(void)
+struct qy_run *qy_zone_take(void *owner)
 {
     qy_lock(&zone_lock);
     struct qy_run *run = take_locked();
-    if (run)
+    if (run) {
+        run->owner = owner;
         qy_zone.taken++;
+    }
     qy_unlock(&zone_lock);
     return run;
 }
@@ -158,6 +161,49 @@ size_t qy_zone_purge(uint64_t older_than_ms)
     size_t count = purge_locked(now, older_than_ms);
     qy_unlock(&zone_lock);
     return count;
+}
+
+/* Takes the free runs from index `from` on out of both lists. */
+static void forget_locked(size_t from)
+{
+    struct qy_run **link = &qy_zone.dirty, *last = NULL;
+    for (struct qy_run *run = *link; run; run = run->next) {
+        if ((size_t)(run - qy_zone.runs) >= from)
+            continue;
+        *link = run;
+        run->prev = last;
+        link = &run->next;
+        last = run;
+    }
+    *link = NULL;
+    qy_zone.dirty_last = last;
+    link = &qy_zone.clean;
+    qy_zone.purged = 0;
+    for (struct qy_run *run = *link; run; run = run->next) {
+        if ((size_t)(run - qy_zone.runs) >= from)
+            continue;
+        *link = run;
+        link = &run->next;
+        qy_zone.purged++;
+    }
+    *link = NULL;
+}
+
+bool qy_zone_shrink(void)
+{
+    qy_lock(&zone_lock);
+    size_t end = qy_zone.fresh;
+    while (end > 0 && !qy_zone.runs[end - 1].owner)
+        end--;
+    size_t span = qy_max(end << QY_RUN_SHIFT, QY_RUN_BYTES), old = qy_zone.span;
+    bool shrunk = span < old && qy_pages_unmap((char *)qy_zone.lo + span, old - span);
+    if (shrunk) {
+        forget_locked(end);
+        qy_zone.fresh = end;
+        qy_store_release(&qy_zone.span, span);
+    }
+    qy_unlock(&zone_lock);
+    return shrunk;
 }
 
 struct qy_zone_stats qy_zone_stats(void)

@@ -1,13 +1,16 @@
 /*
- * The zone: one reserved range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and
- * the array of run descriptors, which lies outside of the zone, where no overflow of a block reaches.
- * Lock: QY_RANK_ZONE.
+ * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and the array of
+ * run descriptors, which lies outside of the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
  *
- *      lo                                     lo + span                        lo + reserved
- *      | run | run | run | ... accessible ... | not yet accessible ...         |
+ *      lo                                     lo + span
+ *      | run | run | run | ...                | nothing yet: grows this way
  *
- * Because the zone is one range and every byte below lo + span can be read, free() may look at the header before
- * any pointer into it, however wild the pointer is.
+ * The zone lies where the kernel puts nothing unasked, far from everything, so it can grow in place and needs no
+ * reservation: the address space of a process is what it uses, and RLIMIT_AS and mlockall() mean what they say. Should
+ * something else turn up in its way, the zone stays as it is and further small blocks are chunks.
+ *
+ * Because the zone is one range and every byte of it can be read, free() may look at the header before any pointer into
+ * it, however wild the pointer is.
  */
 #ifndef QY_RUN_ZONE_H
 #define QY_RUN_ZONE_H
@@ -21,36 +24,42 @@
 struct qy_run;
 
 struct qy_zone {
-    uintptr_t lo;   /* never changes; 0 and span 0: there is no zone */
-    size_t span;    /* atomic, only grows: bytes that are accessible */
-    struct qy_run *runs;
-    size_t reserved;
-    size_t committed_runs; /* descriptors that are accessible */
-    size_t taken, purged;  /* runs in use; free runs whose memory was given back */
-    struct qy_run *dirty;  /* free runs with memory, last freed first */
+    uintptr_t lo;         /* never changes; 0: there are no runs */
+    size_t span;          /* atomic: bytes that are mapped */
+    struct qy_run *runs;  /* one descriptor for each run of the span */
+    size_t runs_bytes;    /* mapped for descriptors */
+    size_t taken, purged; /* runs in use; free runs whose memory was given back */
+    struct qy_run *dirty; /* free runs with memory, last freed first */
     struct qy_run *dirty_last;
-    struct qy_run *clean;  /* free runs without memory */
-    size_t fresh;          /* runs below this index were used once */
+    struct qy_run *clean; /* free runs without memory */
+    size_t fresh;         /* runs below this index were used once */
 };
 
 extern struct qy_zone qy_zone;
 
-/* Reserves the zone, smaller if need be; without one, there are no runs. */
-void qy_zone_init(void);
+/* Finds a place for the zone; the secret decides where. Without one, there are no runs. */
+void qy_zone_init(uint64_t secret);
 
 QY_INLINE bool qy_zone_has(uintptr_t address)
 {
     return address - qy_zone.lo < qy_load_relaxed(&qy_zone.span);
 }
 
-/* A run nobody uses, or NULL. Its descriptor is not set up, its memory holds anything. */
-struct qy_run *qy_zone_take(void);
+/* A run nobody uses, now `owner`'s, or NULL. Its descriptor is not set up, its memory holds anything. */
+struct qy_run *qy_zone_take(void *owner);
 
 /* A run that holds no block comes back. */
 void qy_zone_put(struct qy_run *run);
 
 /* Gives the memory of runs back that were free for `older_than_ms`; returns how many. */
 size_t qy_zone_purge(uint64_t older_than_ms);
+
+/*
+ * Unmaps the free end of the zone, for when the kernel gives no more address space. True: there was one. The one
+ * occasion on which the zone shrinks; a thread that still takes the old end for part of it can come to no harm but
+ * through a pointer to a block that does not exist.
+ */
+bool qy_zone_shrink(void);
 
 struct qy_zone_stats {
     size_t taken, dirty, purged, used_once;

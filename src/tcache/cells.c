@@ -136,7 +136,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned class)
 {
     struct qy_run *run = t->runs[class];
-    if (!run && (run = qy_zone_take()) != NULL) {
+    if (!run && (run = qy_zone_take(t)) != NULL) {
         qy_run_start(run, class, t);
         list_run(t, run);
     }
