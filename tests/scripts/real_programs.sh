@@ -1,0 +1,13 @@
+#!/bin/sh
+# Real programs give the same results under Quarry, default and classic, as without it (tests/real/run).
+# timeout: 1500
+#
+# QUARRY_REAL=--long runs every program with larger sizes; other options of tests/real/run go on the command line.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+: "${QUARRY_LIB:?the path of libquarry.so}"
+if ! command -v python3 >/dev/null 2>&1; then
+    echo "real_programs: no python3 to run tests/real/run with"
+    exit 77
+fi
+exec python3 "$here/../real/run" --lib "$QUARRY_LIB" "${QUARRY_REAL:---quick}" "$@"
