@@ -149,15 +149,13 @@ TEST("a free chunk serves before a mapping is made (M-21, M-16)")
 
 TEST("mallopt(M_MMAP_THRESHOLD) moves the threshold (M-21)")
 {
-    QT_EQ(mallopt(M_MMAP_THRESHOLD, 40000), 1);
     char *p = last_before_top();
     while (top_bytes_after(p) > 30000)
         p = malloc(3000);
-    QT_CHECK(!(head_of(malloc(39000)) & M_BIT));
-    p = last_before_top();
-    while (top_bytes_after(p) > 30000)
-        p = malloc(3000);
-    QT_CHECK(head_of(malloc(40000)) & M_BIT);
+    QT_EQ(mallopt(M_MMAP_THRESHOLD, 40000), 1);
+    char *mapped = malloc(request_for(40000)), *not_mapped = malloc(request_for(40000) - 16);
+    QT_CHECK(head_of(mapped) & M_BIT);
+    QT_CHECK(!(head_of(not_mapped) & M_BIT));
 }
 
 TEST("mallopt(M_MMAP_MAX) limits the mappings of that kind; what is over comes from brk (M-21)")
