@@ -1,10 +1,11 @@
 /*
  * launch -o FILE [-n TIMES] [-t SECONDS] [-u UID:GID] [-e NAME=VALUE]... -- PROGRAM [ARGUMENT...]
  *
- * Runs a program and writes what it used to FILE as NAME=VALUE lines. Linux keeps the largest resident size across
- * execve, so a child shows at least the size of the process that started it: this launcher is linked statically, drops
- * its own pages before it starts anything, and reports what it had left as floor_kib, far below any program. It must
- * not fork (a copy of its caller's size would be the same mistake); the child of vfork shares its memory until execve.
+ * Runs a program and writes what it used to FILE as NAME=VALUE lines. Linux keeps the largest resident size
+ * across execve, so a child shows at least the size of the process that started it: this launcher is linked
+ * statically, drops its own pages before it starts anything, and reports what it had left as floor_kib, far
+ * below any program. It must not fork (a copy of its caller's size would be the same mistake); the child of
+ * vfork shares its memory until execve.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -118,7 +119,8 @@ static int segment_drop(struct dl_phdr_info *object, size_t size, void *unused)
     return 0;
 }
 
-/* Drops the pages of code and constants (those needed come back from the page cache), then forgets the peak. */
+/* Drops the pages of code and constants (those needed come back from the page cache), then forgets the peak.
+ */
 static long floor_lower(void)
 {
     char text[4096];
@@ -182,7 +184,8 @@ static void totals_write(const struct request *q, const struct totals *t)
     dprintf(file,
             "wall_s=%.6f\nuser_s=%.6f\nsystem_s=%.6f\npeak_kib=%ld\nminor_faults=%ld\nmajor_faults=%ld\n"
             "preempted=%ld\nstatus=%d\nfloor_kib=%ld\n",
-            t->wall_s, t->user_s, t->system_s, t->peak_kib, t->minor_faults, t->major_faults, t->switches, t->status, t->floor_kib);
+            t->wall_s, t->user_s, t->system_s, t->peak_kib, t->minor_faults, t->major_faults, t->switches,
+            t->status, t->floor_kib);
 }
 
 int main(int argc, char **argv)

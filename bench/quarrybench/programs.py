@@ -1,10 +1,12 @@
 """Real programs as workloads. Their inputs are generated, the same every time, into build/bench/input/."""
 
 import pathlib
+import pwd
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 from . import allocators, paths, runner
@@ -61,7 +63,7 @@ class Redis(Program):
         super().__init__("redis-server", "redis-server", None)
 
     def run(self, allocator, scale):
-        with _scratch("redis") as directory:
+        with _Scratch("redis") as directory:
             socket = directory / "socket"
             server = runner.Server(["redis-server", "--port", "0", "--unixsocket", socket, "--save", "",
                                     "--appendonly", "no", "--hz", "10"], _libc_first(allocator), directory)
@@ -101,7 +103,7 @@ class Postgres(Program):
         """initdb once a process of the instrument; the load only reads and uses temporary tables."""
         if self.home:
             return
-        self.home = _scratch("postgres")
+        self.home = _Scratch("postgres")
         data = self.home.path / "data"
         shutil.chown(self.home.path, *user)
         done = subprocess.run([self._tool("initdb"), "-D", str(data), "-A", "trust", "-N", "-U", "bench"], text=True,
@@ -110,7 +112,6 @@ class Postgres(Program):
             raise runner.Failed(f"initdb: {done.stderr.strip().splitlines()[-1]}")
 
     def run(self, allocator, scale):
-        import pwd
         entry = pwd.getpwnam("postgres")
         user = (entry.pw_uid, entry.pw_gid)
         self._cluster(user)
@@ -133,11 +134,10 @@ class Postgres(Program):
             server.abandon()
 
 
-class _scratch:
+class _Scratch:
     """A folder under /tmp that other users may enter; removed at the end of the with block or of the process."""
 
     def __init__(self, name):
-        import tempfile
         self.holder = tempfile.TemporaryDirectory(prefix=f"quarry-bench-{name}-", ignore_cleanup_errors=True)
         self.path = pathlib.Path(self.holder.name)
 

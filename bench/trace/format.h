@@ -1,15 +1,17 @@
 /*
  * Two formats of a program's allocation calls.
  *
- * raw: what the recorder writes while the program runs; the order of records is the order of the calls, over all
- * threads, in this sense: a free is recorded before it is made, everything else after it returned, so an address is
- * never recorded as given out again before it was given back. A realloc is two records, as it does both.
+ * raw: what the recorder writes while the program runs; the order of records is the order of the calls, over
+ * all threads, in this sense: a free is recorded before it is made, everything else after it returned, so an
+ * address is never recorded as given out again before it was given back. A realloc is two records, as it does
+ * both.
  *
  *     struct raw_header | struct raw_record | struct raw_record | ...
  *
- * packed: what is kept and replayed. Addresses are gone: a block is a slot number, reused after the block's end, and a
- * generation that tells the slot's blocks apart. Each thread has its own stream, so replay is as parallel as the
- * program was; a thread that frees what another allocates waits for it, and nothing else orders them.
+ * packed: what is kept and replayed. Addresses are gone: a block is a slot number, reused after the block's
+ * end, and a generation that tells the slot's blocks apart. Each thread has its own stream, so replay is as
+ * parallel as the program was; a thread that frees what another allocates waits for it, and nothing else
+ * orders them.
  *
  *     struct packed_header | struct packed_stream x threads | the streams
  *     a record: op (1 byte), then LEB128 numbers:
@@ -24,7 +26,7 @@
 
 #include <stdint.h>
 
-#define RAW_MAGIC UINT64_C(0x3177617271)    /* "qraw1" */
+#define RAW_MAGIC UINT64_C(0x3177617271)      /* "qraw1" */
 #define PACKED_MAGIC UINT64_C(0x317672747171) /* "qqtrv1" */
 
 enum raw_op { RAW_EMPTY, RAW_MALLOC, RAW_CALLOC, RAW_ALIGNED, RAW_FREE, RAW_REALLOC_FROM, RAW_REALLOC_TO };

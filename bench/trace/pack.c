@@ -1,8 +1,8 @@
 /*
  * pack RAW PACKED
  *
- * Turns a recorder's file into a trace to keep (format.h): addresses become slots and generations, threads get streams
- * of their own. Prints what the trace holds as NAME=VALUE lines.
+ * Turns a recorder's file into a trace to keep (format.h): addresses become slots and generations, threads
+ * get streams of their own. Prints what the trace holds as NAME=VALUE lines.
  */
 #define _GNU_SOURCE
 #include "format.h"
@@ -36,7 +36,7 @@ static void *grown(void *memory, size_t bytes)
     return moved;
 }
 
-/* --- live blocks by address: open addressing, linear probing, deletion by shifting back (Knuth 6.4, algorithm R) ---- */
+/* --- live blocks by address: linear probing, deletion by shifting back (Knuth 6.4, algorithm R) --- */
 
 static struct block *table;
 static size_t table_room, table_used;
@@ -95,7 +95,7 @@ static bool table_take(uint64_t address, struct block *found)
     return true;
 }
 
-/* --- slots: the last one given up is the first one used again ------------------------------------------------------- */
+/* --- slots: the last one given up is the first one used again --- */
 
 static uint16_t *generations; /* the next generation of each slot */
 static uint32_t *free_slots;
@@ -123,7 +123,7 @@ static void slot_give(const struct block *b)
     free_slots[slots_free++] = b->slot;
 }
 
-/* --- streams ----------------------------------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 struct stream {
     unsigned char *bytes;
@@ -177,7 +177,8 @@ static void live_change(uint64_t more, uint64_t less)
 
 static struct block block_new(const struct raw_record *r)
 {
-    struct block b = {.address = r->address, .size = r->size ? r->size : 1}; /* 0: replay must get an address */
+    struct block b = {.address = r->address,
+                      .size = r->size ? r->size : 1}; /* 0: replay must get an address */
     slot_take(&b);
     return b;
 }
@@ -257,7 +258,7 @@ static void pack(const struct raw_record *r)
     }
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------------- */
+/* --- files --- */
 
 static void write_out(const char *path)
 {
@@ -277,8 +278,8 @@ static void write_out(const char *path)
             fwrite(streams[i].bytes, 1, streams[i].used, out);
     if (ferror(out) || fclose(out))
         fail(path);
-    printf("records=%lu\nthreads=%zu\nslots=%zu\npeak_bytes=%lu\nbytes=%lu\n", (unsigned long)records_out, stream_count,
-           slots_made, (unsigned long)peak_bytes, (unsigned long)offset);
+    printf("records=%lu\nthreads=%zu\nslots=%zu\npeak_bytes=%lu\nbytes=%lu\n", (unsigned long)records_out,
+           stream_count, slots_made, (unsigned long)peak_bytes, (unsigned long)offset);
 }
 
 int main(int argc, char **argv)
@@ -291,9 +292,8 @@ int main(int argc, char **argv)
     }
     if (file < 0 || fstat(file, &st))
         fail(argv[1]);
-    const struct raw_header *h = st.st_size < (off_t)sizeof *h
-                                     ? NULL
-                                     : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, file, 0);
+    const struct raw_header *h =
+        st.st_size < (off_t)sizeof *h ? NULL : mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, file, 0);
     if (!h || h == MAP_FAILED || h->magic != RAW_MAGIC) {
         fprintf(stderr, "pack: %s is not a recording\n", argv[1]);
         return 1;

@@ -1,9 +1,9 @@
 /*
  * LD_PRELOAD=recorder.so QUARRY_BENCH_RECORD=FILE program...
  *
- * Writes the allocation calls of one process as raw records (format.h) into a sparse file mapped shared, so that
- * nothing is lost however the process ends. The file must not exist: whoever creates it is recorded, and programs it
- * starts, which inherit the environment, are not. A forked child stops recording.
+ * Writes the allocation calls of one process as raw records (format.h) into a sparse file mapped shared, so
+ * that nothing is lost however the process ends. The file must not exist: whoever creates it is recorded, and
+ * programs it starts, which inherit the environment, are not. A forked child stops recording.
  */
 #define _GNU_SOURCE
 #include "format.h"
@@ -25,9 +25,10 @@ enum { RECORDS_MOST = 256 << 20, EARLY_BYTES = 64 << 10 };
 static struct raw_header *header; /* NULL: not recording */
 static struct raw_record *records;
 static atomic_uint threads_seen;
-static _Thread_local unsigned my_thread __attribute__((tls_model("initial-exec"))); /* 1 and up; 0: no call yet */
+static _Thread_local unsigned my_thread
+    __attribute__((tls_model("initial-exec"))); /* 1 and up; 0: no call yet */
 
-/* --- the allocator beneath ----------------------------------------------------------------------------------------- */
+/* --- the allocator beneath --- */
 
 static void *(*next_malloc)(size_t);
 static void *(*next_calloc)(size_t, size_t);
@@ -65,7 +66,7 @@ static void resolve(void)
     resolving = 0;
 }
 
-/* --- recording ------------------------------------------------------------------------------------------------------- */
+/* --- recording --- */
 
 static void stop_in_child(void)
 {
@@ -79,8 +80,9 @@ __attribute__((constructor)) static void start(void)
     int file = path ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
     if (file < 0)
         return;
-    void *pages = ftruncate(file, (off_t)bytes) ? MAP_FAILED
-                                                : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *pages = ftruncate(file, (off_t)bytes)
+                      ? MAP_FAILED
+                      : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (pages == MAP_FAILED)
         return;
@@ -114,7 +116,7 @@ static void *taken(enum raw_op op, void *block, size_t size, size_t alignment)
     return block;
 }
 
-/* --- the calls --------------------------------------------------------------------------------------------------------- */
+/* --- the calls --- */
 
 void *malloc(size_t size)
 {

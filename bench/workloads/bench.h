@@ -1,10 +1,10 @@
 /*
- * What the workloads share: parameters, a random generator that costs about a nanosecond, memory that does not come
- * from the allocator under test, and the two calls through which blocks are taken and given back as a program would:
- * written after malloc, read before free.
+ * What the workloads share: parameters, a random generator that costs about a nanosecond, memory that does
+ * not come from the allocator under test, and the two calls through which blocks are taken and given back as
+ * a program would: written after malloc, read before free.
  *
- * A workload is one row of the table in main.c. It does a fixed amount of work (`scaled` operations), frees everything,
- * and returns the number of operations. main.c measures around it.
+ * A workload is one row of the table in main.c. It does a fixed amount of work (`scaled` operations), frees
+ * everything, and returns the number of operations. main.c measures around it.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -22,7 +22,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* --- parameters: NAME=VALUE words of the command line ------------------------------------------------------------ */
+/* --- parameters: NAME=VALUE words of the command line --- */
 
 void params_set(char **words); /* a list that ends in NULL; called once, by main */
 const char *param_text(const char *name, const char *fallback);
@@ -34,7 +34,7 @@ void report(const char *name, double value);
 
 _Noreturn void die(const char *what);
 
-/* --- random numbers (wyrand: one multiplication) ----------------------------------------------------------------- */
+/* --- random numbers (wyrand: one multiplication) --- */
 
 struct rng {
     uint64_t state;
@@ -52,7 +52,7 @@ static inline uint64_t rng_below(struct rng *r, uint64_t bound)
     return (uint64_t)(((__uint128_t)rng_next(r) * bound) >> 64);
 }
 
-/* --- request sizes: drawn once into a table, so that every distribution costs the same to draw from -------------- */
+/* --- request sizes: drawn once into a table, so that every distribution costs the same to draw from --- */
 
 enum { SIZES_DRAWN = 2048 };
 
@@ -60,7 +60,8 @@ struct sizes {
     uint32_t drawn[SIZES_DRAWN];
 };
 
-/* kind: uniform, power (Pareto, exponent 1.1), pow2 (half as many of each next power), log (uniform in the logarithm) */
+/* kind: uniform, power (Pareto, exponent 1.1), pow2 (half as many of each next power), log (uniform in the
+ * logarithm) */
 void sizes_draw(struct sizes *s, const char *kind, size_t least, size_t most);
 
 /* The sizes that the parameters kind=, least= and most= ask for. */
@@ -71,7 +72,7 @@ static inline size_t sizes_pick(const struct sizes *s, struct rng *r)
     return s->drawn[rng_next(r) % SIZES_DRAWN];
 }
 
-/* --- blocks ------------------------------------------------------------------------------------------------------ */
+/* --- blocks --- */
 
 enum { TAG = 0x5a, TOUCH_ALL = 1024, CACHE_LINE = 64, PAGE = 4096 };
 
@@ -96,7 +97,8 @@ static inline void *take(size_t size)
     return block;
 }
 
-/* Reads the block before it goes: it must still hold what `touch` wrote (callers leave the first byte alone). */
+/* Reads the block before it goes: it must still hold what `touch` wrote (callers leave the first byte alone).
+ */
 static inline void give(void *block)
 {
     if (block && *(volatile unsigned char *)block != TAG)
@@ -113,7 +115,7 @@ struct link {
 void *own_pages(size_t bytes);
 void own_pages_drop(void *pages, size_t bytes);
 
-/* --- threads and time -------------------------------------------------------------------------------------------- */
+/* --- threads and time --- */
 
 /* Runs work(0..count-1), each in a thread of its own, and waits for all. */
 void threads_run(unsigned count, void (*work)(unsigned index));
@@ -121,7 +123,7 @@ void threads_run(unsigned count, void (*work)(unsigned index));
 double now_seconds(void); /* CLOCK_MONOTONIC */
 double cpu_seconds(void); /* of all threads of the process: steady while others use the machine */
 
-/* --- the workloads ----------------------------------------------------------------------------------------------- */
+/* --- the workloads --- */
 
 uint64_t churn(void);
 uint64_t lifo(void);

@@ -1,6 +1,6 @@
 /*
- * Random replacement: a table of live blocks, each operation frees one of them and allocates another in its place. Few
- * slots stay in the cache (small churn); many are the large live set of a cache or an index.
+ * Random replacement: a table of live blocks, each operation frees one of them and allocates another in its
+ * place. Few slots stay in the cache (small churn); many are the large live set of a cache or an index.
  */
 #include "bench.h"
 

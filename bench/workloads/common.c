@@ -1,4 +1,5 @@
-/* The shared parts of bench.h. Calls no malloc, not even through stdio: the allocator under test sees only the work. */
+/* The shared parts of bench.h. Calls no malloc, not even through stdio: the allocator under test sees only
+ * the work. */
 #define _GNU_SOURCE
 #include "bench.h"
 
@@ -6,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* --- parameters -------------------------------------------------------------------------------------------------- */
+/* --- parameters --- */
 
 static char **param_words;
 
@@ -47,7 +48,7 @@ uint64_t scaled(const char *name, uint64_t fallback)
     return value < 1 ? 1 : (uint64_t)value;
 }
 
-/* --- output ------------------------------------------------------------------------------------------------------ */
+/* --- output --- */
 
 static void put(int file, const char *text, int length)
 {
@@ -68,7 +69,7 @@ void die(const char *what)
     _exit(1);
 }
 
-/* --- sizes ------------------------------------------------------------------------------------------------------- */
+/* --- sizes --- */
 
 static double unit(struct rng *r) /* in (0, 1) */
 {
@@ -105,7 +106,7 @@ void sizes_of_params(struct sizes *s, const char *kind, size_t least, size_t mos
     sizes_draw(s, param_text("kind", kind), param("least", least), param("most", most));
 }
 
-/* --- pages, threads, time ---------------------------------------------------------------------------------------- */
+/* --- pages, threads, time --- */
 
 void *own_pages(size_t bytes)
 {

@@ -1,7 +1,7 @@
 /*
- * Phases of different sizes: each phase fills `bytes` of memory with blocks of its own size range, then frees all but
- * one in `keep` of them. The survivors of all phases pin memory; what the next phase can use of the holes between them
- * shows in the peak.
+ * Phases of different sizes: each phase fills `bytes` of memory with blocks of its own size range, then frees
+ * all but one in `keep` of them. The survivors of all phases pin memory; what the next phase can use of the
+ * holes between them shows in the peak.
  */
 #include "bench.h"
 
@@ -42,7 +42,8 @@ uint64_t fragment(void)
         for (size_t filled = 0; filled < bytes && count < HELD_MOST; operations++) {
             size_t size = least + rng_below(&r, most - least + 1);
             bool survives = rng_below(&r, keep) == 0;
-            held[count++] = (struct held){take(size), phase + (survives ? 1 + (uint32_t)rng_below(&r, 5) : 0)};
+            held[count++] =
+                (struct held){take(size), phase + (survives ? 1 + (uint32_t)rng_below(&r, 5) : 0)};
             filled += size;
         }
         count = survivors_of(held, count, phase);

@@ -1,6 +1,7 @@
 /*
- * The cost of an operation at a given number of live blocks: fills to `live`, then measures random replacement alone.
- * What grows from 10^3 to 10^7 beyond what every allocator shows (cache and TLB misses) is a list somebody walks.
+ * The cost of an operation at a given number of live blocks: fills to `live`, then measures random
+ * replacement alone. What grows from 10^3 to 10^7 beyond what every allocator shows (cache and TLB misses) is
+ * a list somebody walks.
  */
 #include "bench.h"
 

@@ -1,6 +1,7 @@
 /*
- * Blocks allocated by one thread and freed by another. ring: every thread sends batches to its neighbour and frees what
- * it gets (balanced roles). lopsided: some threads only allocate, others only free (producers=, consumers=).
+ * Blocks allocated by one thread and freed by another. ring: every thread sends batches to its neighbour and
+ * frees what it gets (balanced roles). lopsided: some threads only allocate, others only free (producers=,
+ * consumers=).
  */
 #include "bench.h"
 

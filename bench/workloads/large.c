@@ -1,6 +1,7 @@
 /*
- * Medium and large blocks by random replacement, sizes uniform in their logarithm. touch=1 writes every cache line, as
- * a program that fills its buffers does; touch=0 writes the first and the last byte, as one that reserves does.
+ * Medium and large blocks by random replacement, sizes uniform in their logarithm. touch=1 writes every cache
+ * line, as a program that fills its buffers does; touch=0 writes the first and the last byte, as one that
+ * reserves does.
  */
 #include "bench.h"
 

@@ -1,7 +1,8 @@
 /*
- * The time of single calls, in ticks of the processor's counter less the cost of reading it, kept in a histogram whose
- * buckets are at most 1.6 % wide. threads= each with their own histogram; share= as in many.c. The first warm=
- * operations of a thread are not counted: they fault in fresh memory, which cold programs feel and steady ones do not.
+ * The time of single calls, in ticks of the processor's counter less the cost of reading it, kept in a
+ * histogram whose buckets are at most 1.6 % wide. threads= each with their own histogram; share= as in
+ * many.c. The first warm= operations of a thread are not counted: they fault in fresh memory, which cold
+ * programs feel and steady ones do not.
  */
 #include "bench.h"
 

@@ -1,6 +1,6 @@
 /*
- * Orders of dying: a stack (LIFO), a queue (FIFO), and random lifetimes (expiry: a block dies a random number of
- * operations after its birth, most soon and some late).
+ * Orders of dying: a stack (LIFO), a queue (FIFO), and random lifetimes (expiry: a block dies a random number
+ * of operations after its birth, most soon and some late).
  */
 #include "bench.h"
 

@@ -1,9 +1,9 @@
 /*
  * workloads NAME [PARAMETER=VALUE...]
  *
- * Runs one workload and prints what it measured as NAME=VALUE lines. The resident size is read after everything was
- * freed; with idle=MS also after that many milliseconds of sleep, and once more after a little activity, because an
- * allocator without a thread of its own can give memory back only when it is called.
+ * Runs one workload and prints what it measured as NAME=VALUE lines. The resident size is read after
+ * everything was freed; with idle=MS also after that many milliseconds of sleep, and once more after a little
+ * activity, because an allocator without a thread of its own can give memory back only when it is called.
  */
 #include "bench.h"
 
@@ -14,16 +14,16 @@ static const struct workload {
     const char *name;
     uint64_t (*run)(void);
 } workloads[] = {
-    {"churn", churn},       {"lifo", lifo},
-    {"fifo", fifo},         {"expiry", expiry},
-    {"trees", trees},       {"strings", strings},
-    {"grow", grow},         {"batch", batch},
-    {"ring", ring},         {"lopsided", lopsided},
-    {"server", server},     {"sharing-active", sharing_active},
-    {"large", large},       {"sharing-passive", sharing_passive},
-    {"aligned", aligned},   {"zeroed", zeroed},
-    {"many", many},         {"fragment", fragment},
-    {"latency", latency},   {"growth", growth},
+    {"churn", churn},     {"lifo", lifo},
+    {"fifo", fifo},       {"expiry", expiry},
+    {"trees", trees},     {"strings", strings},
+    {"grow", grow},       {"batch", batch},
+    {"ring", ring},       {"lopsided", lopsided},
+    {"server", server},   {"sharing-active", sharing_active},
+    {"large", large},     {"sharing-passive", sharing_passive},
+    {"aligned", aligned}, {"zeroed", zeroed},
+    {"many", many},       {"fragment", fragment},
+    {"latency", latency}, {"growth", growth},
     {"replay", replay},
 };
 
@@ -36,7 +36,8 @@ static const struct workload *workload_find(const char *name)
     exit(2);
 }
 
-/* The exact resident size in KiB: smaps_rollup walks the page tables, while statm lags by a batch of pages a CPU. */
+/* The exact resident size in KiB: smaps_rollup walks the page tables, while statm lags by a batch of pages a
+ * CPU. */
 static long resident_kib(void)
 {
     char text[2048];
@@ -64,7 +65,8 @@ static void some_activity(void)
 
 static void idle(uint64_t milliseconds)
 {
-    struct timespec pause = {.tv_sec = (time_t)(milliseconds / 1000), .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+    struct timespec pause = {.tv_sec = (time_t)(milliseconds / 1000),
+                             .tv_nsec = (long)(milliseconds % 1000) * 1000000};
     double start = now_seconds();
     nanosleep(&pause, NULL);
     report("rss_idle_kib", (double)resident_kib());

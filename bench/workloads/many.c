@@ -1,6 +1,6 @@
 /*
- * Many threads, each with its own live blocks; one operation in `share` exchanges a block with a table all threads see,
- * so that blocks wander between threads and are freed far from where they were born.
+ * Many threads, each with its own live blocks; one operation in `share` exchanges a block with a table all
+ * threads see, so that blocks wander between threads and are freed far from where they were born.
  */
 #include "bench.h"
 

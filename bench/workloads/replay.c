@@ -1,6 +1,7 @@
 /*
- * Replays a packed trace (trace/format.h): as many threads as the program had, each with its own stream, waiting for
- * each other only where one frees what another allocated. file= names the trace, times= how often.
+ * Replays a packed trace (trace/format.h): as many threads as the program had, each with its own stream,
+ * waiting for each other only where one frees what another allocated. file= names the trace, times= how
+ * often.
  */
 #include "bench.h"
 #include "format.h"
@@ -126,7 +127,8 @@ static void replay_record(struct reader *r)
 
 static void replay_thread(unsigned index)
 {
-    struct reader r = {.window = own_pages(WINDOW), .offset = streams[index].offset, .left = streams[index].length};
+    struct reader r = {
+        .window = own_pages(WINDOW), .offset = streams[index].offset, .left = streams[index].length};
     while (reader_fill(&r))
         replay_record(&r);
     own_pages_drop(r.window, WINDOW);

@@ -1,6 +1,7 @@
 /*
- * A server: sessions live for many requests, and each request is served by whichever thread is free, so that the blocks
- * of one session come from several threads. A thread dies after a number of requests and another takes its place.
+ * A server: sessions live for many requests, and each request is served by whichever thread is free, so that
+ * the blocks of one session come from several threads. A thread dies after a number of requests and another
+ * takes its place.
  */
 #include "bench.h"
 

@@ -1,6 +1,6 @@
 /*
- * False sharing. active: the allocator hands neighbours in one cache line to different threads. passive: the program
- * does, by passing blocks on; the allocator makes it last if the thread that frees one gets it again.
+ * False sharing. active: the allocator hands neighbours in one cache line to different threads. passive: the
+ * program does, by passing blocks on; the allocator makes it last if the thread that frees one gets it again.
  */
 #include "bench.h"
 

@@ -1,5 +1,5 @@
-// A mix of the C++ containers as programs use them: ordered and hashed maps of strings, vectors that grow, deques,
-// shared pointers, string streams. stl [scale=F] [idle=MS is ignored]
+// A mix of the C++ containers as programs use them: ordered and hashed maps of strings, vectors that grow,
+// deques, shared pointers, string streams. stl [scale=F] [idle=MS is ignored]
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -17,7 +17,8 @@
 #include <unordered_map>
 #include <vector>
 
-namespace {
+namespace
+{
 
 using Random = std::mt19937_64;
 
@@ -123,8 +124,8 @@ int main(int argc, char **argv)
             scale = std::atof(argv[i] + 6);
     const auto rounds = static_cast<std::uint64_t>(std::max(1.0, 12 * scale));
     Random random(1);
-    std::uint64_t sum = word_count(random, rounds) + object_graph(random, rounds) + queues(random, 3 * rounds) +
-                        text_format(random, 3 * rounds);
+    std::uint64_t sum = word_count(random, rounds) + object_graph(random, rounds) +
+                        queues(random, 3 * rounds) + text_format(random, 3 * rounds);
     std::printf("checksum=%llu\n", static_cast<unsigned long long>(sum));
     return 0;
 }

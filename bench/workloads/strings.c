@@ -1,6 +1,6 @@
 /*
- * Strings as scripting and text programs handle them (copy, concatenate, split, join), and buffers that grow by
- * realloc: several at once a little at a time, or one to many megabytes.
+ * Strings as scripting and text programs handle them (copy, concatenate, split, join), and buffers that grow
+ * by realloc: several at once a little at a time, or one to many megabytes.
  */
 #include "bench.h"
 

@@ -1,4 +1,5 @@
-/* Short-lived trees, as a parser or a query planner makes them: built, walked, freed, while a few live for longer. */
+/* Short-lived trees, as a parser or a query planner makes them: built, walked, freed, while a few live for
+ * longer. */
 #include "bench.h"
 
 struct node {

@@ -1,6 +1,6 @@
 /*
- * calloc-heavy: objects and tables that must be zero. The program checks a few words and fills a part, so both zeroing
- * too much and faulting too early cost.
+ * calloc-heavy: objects and tables that must be zero. The program checks a few words and fills a part, so
+ * both zeroing too much and faulting too early cost.
  */
 #include "bench.h"
 
