@@ -69,6 +69,63 @@ QTEST("free(NULL) does nothing (M-40)")
         heap.free(NULL);
 }
 
+/* ------------------------------------------------- order */
+
+enum order { LAST_FIRST, FIRST_FIRST, EVEN_THEN_ODD, RANDOM };
+
+static int pick(enum order order, int i, int count)
+{
+    return order == LAST_FIRST      ? count - 1 - i
+           : order == EVEN_THEN_ODD ? (i < count / 2 ? 2 * i : 2 * (i - count / 2) + 1)
+           : order == RANDOM        ? (int)((uint64_t)i * 25667 % (uint64_t)count) /* a prime: each once */
+                                    : i;
+}
+
+/* Microseconds of CPU time that freeing takes, the taking left out. */
+static long time_of_freeing(enum order order, size_t n, int count)
+{
+    void **block = heap_private((size_t)count * sizeof *block);
+    for (int i = 0; i < count; i++)
+        QT_CHECK(block[i] = heap.malloc(n));
+    clock_t start = clock();
+    for (int i = 0; i < count; i++)
+        heap.free(block[pick(order, i, count)]);
+    return (long)(clock() - start) * 1000000 / CLOCKS_PER_SEC;
+}
+
+static void check_linear(enum order order)
+{
+    static const size_t some[] = {100, 1100, 2000, 5000, 30000};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        int count = some[i] > 10000 ? 10000 : 40000;
+        long took = time_of_freeing(order, some[i], count);
+        QT_CHECKF(took < 50L * count, "%d of %zu took %ld us", count, some[i],
+                  took); /* glibc: under 10 us each */
+    }
+}
+
+QTEST("freeing takes a bounded time each, last block first (M-06)")
+{
+    check_linear(LAST_FIRST);
+}
+
+QTEST("freeing takes a bounded time each, first block first (M-06)")
+{
+    check_linear(FIRST_FIRST);
+}
+
+QTEST("freeing takes a bounded time each, every other block first (M-06)")
+{
+    check_linear(EVEN_THEN_ODD);
+}
+
+QTEST("freeing takes a bounded time each, in random order (M-06)")
+{
+    check_linear(RANDOM);
+}
+
+/* ------------------------------------------------- sized forms */
+
 /* The function, or a skipped case where the C library does not have it; Quarry must. */
 static void *required(const char *name)
 {

@@ -210,6 +210,53 @@ QTEST("after refused requests every size can still be had (M-25)")
     every_size(100 * KIB, 2, 4);
 }
 
+/* How much of it can be had as blocks of n. */
+static size_t exhaust(size_t n, void ***first)
+{
+    size_t count = 0;
+    for (void **p; (p = heap.malloc(n)); count++, *first = p)
+        *p = *first;
+    QT_EQ(errno, ENOMEM);
+    return count * n;
+}
+
+static void give_chain(void **first)
+{
+    while (first) {
+        void **next = *first;
+        heap.free(first);
+        first = next;
+    }
+}
+
+QTEST("a program that limits its own address space gets most of that, in every size, and no more (M-25)")
+{
+    static const size_t some[] = {100, 1000, 5000, 100000, MIB};
+    struct rlimit limit = {512 * MIB, 512 * MIB};
+    QT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        void **first = NULL;
+        size_t got = exhaust(some[i], &first);
+        QT_CHECKF(got > 300 * MIB && got < 512 * MIB, "%zu MiB in blocks of %zu", got / MIB, some[i]);
+        give_chain(first);
+    }
+    every_size(100 * KIB, 2, 5);
+}
+
+QTEST("a limit of the data segment gives ENOMEM in every size, and what was freed can be had again (M-25)")
+{
+    static const size_t some[] = {100, 1000, 5000, 100000, MIB};
+    struct rlimit limit = {256 * MIB, 256 * MIB};
+    QT_EQ(setrlimit(RLIMIT_DATA, &limit), 0);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        void **first = NULL;
+        size_t got = exhaust(some[i], &first);
+        QT_CHECKF(got > 100 * MIB && got < 256 * MIB, "%zu MiB in blocks of %zu", got / MIB, some[i]);
+        give_chain(first);
+    }
+    every_size(100 * KIB, 2, 6);
+}
+
 QTEST("a large block costs memory only where it is touched (M-24)")
 {
     long before = qt_rss_kib();

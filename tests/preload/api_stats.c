@@ -47,7 +47,8 @@ static void check_in_use(int count, size_t n)
     struct mallinfo2 during = sane();
     size_t grown = during.uordblks + during.hblkhd - before.uordblks - before.hblkhd;
     QT_CHECKF(grown >= asked * 97 / 100, "%d of %zu: in use grew by %zu, asked %zu", count, n, grown, asked);
-    QT_CHECKF(grown <= asked + asked / 2 + (size_t)count * 32 + 512 * KIB,
+    size_t rounding = n < 4096 ? 32 : 4096; /* a block may have a mapping of its own */
+    QT_CHECKF(grown <= asked + asked / 2 + (size_t)count * rounding + 512 * KIB,
               "%d of %zu: in use grew by %zu, asked %zu", count, n, grown, asked);
     give(count);
     heap.malloc_trim(0);
@@ -170,18 +171,22 @@ QTEST("malloc_info writes well-formed XML with the element malloc (M-41)")
 
 QTEST("malloc_info refuses options it does not know with EINVAL (M-41)")
 {
-    QT_EQ(malloc_info(1, stderr), EINVAL);
-    QT_EQ(malloc_info(-1, stderr), EINVAL);
+    for (int options = -1; options <= 1; options += 2) { /* glibc returns it, its manual says -1 and errno */
+        errno = 0;
+        int result = malloc_info(options, stderr);
+        QT_CHECKF(result == EINVAL || (result == -1 && errno == EINVAL), "%d, errno %d", result, errno);
+    }
 }
 
-/* The figure after the last `before` in text. */
+/* The figure after the last `before` in text, past spaces and an equals sign. */
 static size_t figure_after(const char *before)
 {
     const char *at = NULL;
     for (const char *next = text; (next = strstr(next, before)); next++)
         at = next;
     QT_CHECKF(at, "no %s in:\n%.900s", before, text);
-    return strtoull(at + strlen(before), NULL, 10);
+    at += strlen(before);
+    return strtoull(at + strspn(at, " ="), NULL, 10);
 }
 
 QTEST("malloc_info's totals are mallinfo2's (M-41)")
@@ -212,7 +217,7 @@ QTEST("malloc_stats writes its figures to stderr, and they are mallinfo2's (M-41
     take(5, MIB);
     capture(stats);
     struct mallinfo2 m = mallinfo2();
-    size_t system = figure_after("system bytes     ="), in_use = figure_after("in use bytes     =");
+    size_t system = figure_after("system bytes "), in_use = figure_after("in use bytes ");
     QT_CHECKF(system >= m.arena + m.hblkhd - MIB && system <= m.arena + m.hblkhd + MIB,
               "%zu, arena %zu, mapped %zu", system, m.arena, m.hblkhd);
     QT_CHECKF(in_use <= system && in_use >= 5000 * 100 + 5 * MIB, "in use %zu of %zu", in_use, system);

@@ -161,8 +161,8 @@ static inline struct op op_next(struct op_source *s)
 }
 
 /*
- * The operation as a line of C. `full`: the slot holds a block. In the table: @p the slot's name, @n the size, @a
- * the alignment, @m members of @s bytes, @x a number to take from PTRDIFF_MAX + 1.
+ * The operation as a line of C. `full`: the slot holds a block. In the table: @p the slot's name, @n the
+ * size, @a the alignment, @m members of @s bytes, @x a number to take from PTRDIFF_MAX + 1.
  */
 static const char *const op_lines[] = {
     [OP_MALLOC] = "@p = malloc(@n);",
@@ -188,7 +188,7 @@ static const char *const op_lines[] = {
     [OP_FORK] = "if (fork() == 0) { verify all; free all; exit; }",
 };
 
-/* What is subtracted from PTRDIFF_MAX + 1 for a realloc that must fail: half of them lie beyond PTRDIFF_MAX. */
+/* What is subtracted from PTRDIFF_MAX + 1 for a realloc that must fail: half lie beyond PTRDIFF_MAX. */
 static inline size_t op_below_limit(const struct op *o)
 {
     return o->factor % 2 * o->n;
