@@ -9,6 +9,7 @@
 #include "run/run.h"
 #include "segment/mapped.h"
 #include "tcache/internal.h"
+#include "tcache/roster.h"
 
 static bool served_by_runs(size_t request)
 {
@@ -22,7 +23,7 @@ static unsigned class_for(size_t request)
 
 static void *take_cell(struct qy_tcache *t, size_t request)
 {
-    void *cell = qy_tcache_pop(t, request); /* making the cache may itself have filled it */
+    void *cell = qy_tcache_pop(t, request); /* what set the cache up may itself have filled it */
     return cell ? cell : qy_cell_refill(t, class_for(request));
 }
 
@@ -75,9 +76,12 @@ static QY_COLD void give_way(void)
 static void *take_once(size_t request, uintptr_t *clean_from)
 {
     struct qy_tcache *t = qy_tcache_enter();
+    if (t && QY_UNLIKELY(qy_load_relaxed(&t->asked)))
+        qy_tcache_answer(t);
     void *mem = t && served_by_runs(request) ? take_cell(t, request) : NULL;
     if (!mem)
         mem = take_chunk(t, request, clean_from);
+    qy_tick(t);
     qy_tcache_leave(t);
     return mem;
 }
@@ -171,6 +175,7 @@ static void free_identified(struct identity id, void *mem)
         qy_cell_free(t, mem, id.class);
     else if (!t || !qy_chunk_push(t, mem))
         qy_arena_put(id.arena, mem, !t || id.arena == t->arena);
+    qy_tick(t);
     qy_tcache_leave(t);
 }
 

@@ -1,7 +1,7 @@
 /*
  * fork (M-34): the forking thread holds every lock while the process is copied, so the child's arenas, zone and registers
- * are whole. The caches of the other threads may be caught in the middle of anything: the child leaves them alone,
- * with what they hold; blocks of theirs can be freed, their free cells are not found again.
+ * are whole, and so are the runs of the other threads. Their stacks may be caught in the middle of anything: the child
+ * leaves them alone, with the few blocks they hold.
  */
 #include <pthread.h>
 

@@ -26,7 +26,7 @@ struct qy_arena {
     void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
     size_t system_bytes;        /* got from the kernel and not given back */
     size_t max_system_bytes;
-    uint64_t purge_due_ms;
+    size_t top_low;             /* top was never smaller since the last tick */
     struct qy_bins bins;
 };
 
@@ -64,6 +64,9 @@ struct qy_arena *qy_arena_vet(const void *mem);
 
 /* Gives free memory back: whole pages inside free chunks, and top down to `pad`. True: something was given back. */
 bool qy_arena_trim(struct qy_arena *a, size_t pad);
+
+/* Gives back what was free since the last tick: pages inside free chunks, and the part of top that was not needed. */
+void qy_arena_tick(struct qy_arena *a);
 
 /* Empties the fast bins (M-18). */
 void qy_arena_consolidate(struct qy_arena *a);

@@ -23,13 +23,20 @@ static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
     return prev;
 }
 
+/* A long free chunk stays old when little is added to it, so that a steady load at its edge does not keep it resident. */
+static size_t age_of_larger(const struct qy_chunk *neighbour, size_t size)
+{
+    return qy_chunk_size(neighbour) > size ? neighbour->size & QY_SEEN_FREE : 0;
+}
+
 size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
 {
     struct qy_chunk *next = qy_chunk_next(c);
-    size_t size = qy_chunk_size(c);
+    size_t size = qy_chunk_size(c), age = 0;
     qy_chunk_mark_free(c);
     if (!qy_chunk_prev_inuse(c)) {
         struct qy_chunk *prev = free_chunk_before(c);
+        age |= age_of_larger(prev, size);
         qy_bin_unlink(&a->bins, prev);
         qy_chunk_unmark(c);
         size += qy_chunk_size(prev);
@@ -44,13 +51,14 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         return size;
     }
     if (!qy_chunk_inuse(next)) {
+        age |= age_of_larger(next, size);
         qy_bin_unlink(&a->bins, next);
         qy_chunk_unmark(next);
         size += qy_chunk_size(next);
     } else {
         next->size &= ~QY_PREV_INUSE;
     }
-    qy_chunk_set_head(c, size, QY_PREV_INUSE);
+    qy_chunk_set_head(c, size, QY_PREV_INUSE | age);
     qy_chunk_set_foot(c, size);
     qy_bin_insert_unsorted(&a->bins, c);
     return size;

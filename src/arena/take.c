@@ -37,7 +37,7 @@ void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     if (rest >= QY_MIN_CHUNK) {
         struct qy_chunk *remainder = qy_chunk_at(c, size);
         qy_chunk_mark(remainder);
-        qy_chunk_set_head(remainder, rest, QY_PREV_INUSE);
+        qy_chunk_set_head(remainder, rest, QY_PREV_INUSE | (c->size & QY_AGE_TAGS));
         qy_chunk_set_foot(remainder, rest);
         qy_chunk_set_size(c, size);
         qy_bin_insert_unsorted(&a->bins, remainder);
@@ -54,6 +54,7 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     qy_chunk_set_head(top, qy_chunk_size(c) - size, QY_PREV_INUSE);
     qy_chunk_set_size(c, size);
     a->top = top;
+    a->top_low = qy_min(a->top_low, qy_chunk_size(top));
     *clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(c));
     a->clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(top));
     return c;

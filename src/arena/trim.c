@@ -74,6 +74,8 @@ bool qy_arena_trim_top_locked(struct qy_arena *a, size_t pad)
 
 void qy_arena_trim_if_due_locked(struct qy_arena *a)
 {
+    if (qy_options.decay)
+        return; /* top is given back by time, not by size: see qy_arena_tick */
     if (qy_arena_top_size(a) >= qy_options.trim_threshold)
         qy_arena_trim_top_locked(a, qy_options.top_pad);
 }
@@ -97,6 +99,34 @@ static bool purge_bins_locked(struct qy_arena *a)
             any |= purge_chunk(c);
     }
     return any;
+}
+
+/* What was free at the last tick already is purged, once; the rest is looked at again at the next tick. */
+static void age_bins_locked(struct qy_arena *a)
+{
+    for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
+        if (i != QY_UNSORTED && i < qy_bin_index(qy_page_bytes))
+            continue;
+        struct qy_chunk *head = qy_bin_head(&a->bins, i);
+        for (struct qy_chunk *c = head->fd; c != head; c = c->fd) {
+            if (!(c->size & QY_SEEN_FREE))
+                c->size |= QY_SEEN_FREE;
+            else if (!(c->size & QY_PURGED) && purge_chunk(c))
+                c->size |= QY_PURGED;
+        }
+    }
+}
+
+void qy_arena_tick(struct qy_arena *a)
+{
+    qy_lock(&a->lock);
+    qy_arena_drain_locked(a);
+    age_bins_locked(a);
+    size_t unused = qy_min(a->top_low, qy_arena_top_size(a));
+    if (unused > qy_options.top_pad)
+        qy_arena_trim_top_locked(a, qy_arena_top_size(a) - unused + qy_options.top_pad);
+    a->top_low = qy_arena_top_size(a);
+    qy_unlock(&a->lock);
 }
 
 bool qy_arena_trim(struct qy_arena *a, size_t pad)

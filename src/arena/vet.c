@@ -11,7 +11,7 @@
 static bool neighbour_sound(struct qy_arena *a, struct qy_chunk *next)
 {
     size_t size = qy_chunk_size(next);
-    if (!qy_chunk_prev_inuse(next) || (next->size & (QY_IS_MMAPPED | 8)))
+    if (!qy_chunk_prev_inuse(next) || (qy_chunk_inuse(next) && (next->size & (QY_IS_MMAPPED | QY_PURGED))))
         return false;
     if (next == a->top)
         return (char *)next + size == a->top_end;
@@ -36,7 +36,7 @@ static struct qy_arena *vet_block(const void *mem)
     if (!qy_chunk_inuse(c))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     size_t size = qy_chunk_size(c);
-    if (size < QY_MIN_CHUNK || (c->size & (QY_IS_MMAPPED | 8)) ||
+    if (size < QY_MIN_CHUNK || (c->size & (QY_IS_MMAPPED | QY_PURGED)) ||
         (c->size & QY_NON_MAIN_ARENA) != qy_arena_tag(a) || !qy_chunk_begins(qy_chunk_at(c, size)) ||
         !qy_chunk_whole(c, size))
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");

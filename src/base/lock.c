@@ -33,8 +33,9 @@ static QY_THREAD uint32_t held_ranks;
 
 static void note_taken(const struct qy_lock *lock, bool waits)
 {
-    /* fork takes every arena, one after the other, in list order: equal ranks are allowed for arenas. */
-    uint32_t above = ~0u << (lock->rank + (lock->rank == QY_RANK_ARENA ? 1 : 0));
+    /* fork takes every cache and every arena, one after the other, in list order: there, equal ranks are allowed. */
+    bool several = lock->rank == QY_RANK_ARENA || lock->rank == QY_RANK_CACHE;
+    uint32_t above = ~0u << (lock->rank + (several ? 1 : 0));
     QY_ASSERT(!waits || (held_ranks & above) == 0);
     held_ranks |= 1u << lock->rank;
 }

@@ -12,6 +12,7 @@
 enum qy_rank {
     QY_RANK_INIT,      /* start-up, once */
     QY_RANK_ROSTER,    /* the list of thread caches, and of those no thread uses */
+    QY_RANK_CACHE,     /* the runs of one thread cache */
     QY_RANK_ARENAS,    /* the list of arenas */
     QY_RANK_ARENA,     /* one arena; several at a time only in fork, in list order */
     QY_RANK_ZONE,      /* free runs */

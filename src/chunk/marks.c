@@ -8,17 +8,34 @@ struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
 /* Guards growth of the table; readers need no lock. */
 static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
 
-static size_t granule_struct_bytes(void)
+/*
+ * The first leaf and the first granules are part of the library: no system call at start-up, and a heap that works where
+ * nothing can be mapped (M-25). Their memory, too, becomes resident only where it is used.
+ */
+#define BUILT_IN_GRANULES 8
+static struct qy_granule_leaf built_in_leaf;
+static struct qy_granule built_in_granules[BUILT_IN_GRANULES];
+static unsigned built_in_leaves_used, built_in_granules_used;
+
+static struct qy_granule_leaf *new_leaf_locked(void)
 {
-    return qy_align_up(sizeof(struct qy_granule), qy_page_bytes);
+    if (built_in_leaves_used++ == 0)
+        return &built_in_leaf;
+    return qy_pages_map(qy_align_up(sizeof(struct qy_granule_leaf), qy_page_bytes), "quarry: granules");
+}
+
+static struct qy_granule *new_granule_locked(void)
+{
+    if (built_in_granules_used < BUILT_IN_GRANULES)
+        return &built_in_granules[built_in_granules_used++];
+    return qy_pages_map(qy_align_up(sizeof(struct qy_granule), qy_page_bytes), "quarry: marks");
 }
 
 static struct qy_granule **slot_of(uintptr_t address)
 {
     struct qy_granule_leaf **leaf = &qy_granule_root[address >> QY_LEAF_SHIFT];
     if (!*leaf) {
-        struct qy_granule_leaf *fresh =
-            qy_pages_map(qy_align_up(sizeof(struct qy_granule_leaf), qy_page_bytes), "quarry: granules");
+        struct qy_granule_leaf *fresh = new_leaf_locked();
         if (!fresh)
             return NULL;
         qy_store_release(leaf, fresh); /* publishes an all-empty leaf to readers of qy_granule_of */
@@ -37,7 +54,7 @@ static bool claim_one_locked(uintptr_t address, struct qy_arena *owner)
             qy_store_release(&(*slot)->owner, owner); /* a sub-heap lay here before; its marks are wiped */
         return (*slot)->owner == owner;
     }
-    struct qy_granule *g = qy_pages_map(granule_struct_bytes(), "quarry: marks");
+    struct qy_granule *g = new_granule_locked();
     if (!g)
         return false;
     g->owner = owner;

@@ -40,59 +40,122 @@ QY_INLINE char *cell_at(const struct qy_run *run, unsigned index)
     return qy_run_base(run) + k->first + (size_t)index * k->stride;
 }
 
-unsigned qy_cell_vet(const void *cell)
-{
-    struct qy_run *run = qy_run_of((uintptr_t)cell);
-    unsigned class = run->class, index = cell_index(run, cell);
-    if ((uintptr_t)cell % QY_CELL_UNIT || !run->owner || index >= run->carved || cell_at(run, index) != cell)
-        qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
-    const struct qy_class *k = &qy_classes[class];
-    uint64_t header = *qy_cell_header((void *)cell);
-    if (header == qy_key_when_free(k->key))
-        already_free(cell);
-    if (header != k->key)
-        qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
-    if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
-        qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
-    return class;
-}
-
 void qy_run_start(struct qy_run *run, unsigned class, void *owner)
 {
     run->next = run->prev = NULL;
     run->class = (uint8_t)class;
     run->listed = false;
     run->cells = qy_classes[class].cells;
-    run->carved = run->free = 0;
+    run->available = run->free = run->carved = run->idle = 0;
     run->first_word = QY_RUN_WORDS;
     memset(run->free_bits, 0, sizeof run->free_bits);
     run->owner = owner;
 }
 
-/* Headers for the cells that end in the next page, and the header that closes the last of them off. */
+/* A cell is available while both headers that bound it are there: no block is handed out that free() would refuse. */
+static bool is_available(const struct qy_run *run, unsigned index)
+{
+    const struct qy_class *k = &qy_classes[run->class];
+    size_t header = k->first + (size_t)index * k->stride - QY_CELL_HEADER_BYTES;
+    return (run->carved >> (header / qy_page_bytes) & 1) && (run->carved >> ((header + k->stride) / qy_page_bytes) & 1);
+}
+
+/* The headers that lie in a page: `from` to below `to`; the last of a run closes its last cell off. */
+struct range {
+    unsigned from, to;
+};
+
+static struct range headers_in_page(const struct qy_run *run, unsigned page)
+{
+    const struct qy_class *k = &qy_classes[run->class];
+    size_t first_header = k->first - QY_CELL_HEADER_BYTES;
+    size_t start = page * qy_page_bytes, end = start + qy_page_bytes;
+    unsigned from = start <= first_header ? 0 : (unsigned)((start - first_header + k->stride - 1) / k->stride);
+    unsigned to = (unsigned)((end - first_header + k->stride - 1) / k->stride);
+    return (struct range){(unsigned)qy_min(from, run->cells + 1u), (unsigned)qy_min(to, run->cells + 1u)};
+}
+
+/* The cells that a page's headers bound. */
+static struct range cells_of_page(const struct qy_run *run, unsigned page)
+{
+    struct range headers = headers_in_page(run, page);
+    return (struct range){headers.from ? headers.from - 1 : 0, (unsigned)qy_min(headers.to, run->cells)};
+}
+
 static void carve_page(struct qy_run *run)
 {
     const struct qy_class *k = &qy_classes[run->class];
-    unsigned from = run->carved;
-    size_t done = k->first + (size_t)from * k->stride;
-    size_t page_end = qy_align_up(done + k->stride, qy_page_bytes);
-    unsigned to = (unsigned)qy_min((page_end - k->first) / k->stride, run->cells);
+    unsigned page = qy_low_bit(~(uint64_t)run->carved);
+    struct range headers = headers_in_page(run, page);
     uint64_t header = qy_key_when_free(k->key);
-    char *cell = cell_at(run, from);
-    if (from && *qy_cell_header(cell) != header)
-        qy_fatal(QY_CORRUPTED_HEADER, cell - k->stride, "this block was written past its end");
-    for (unsigned i = from; i <= to; i++, cell += k->stride)
+    char *cell = cell_at(run, headers.from);
+    for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
-    for (unsigned i = from; i < to; i++)
-        run->free_bits[i / 64] |= (uint64_t)1 << (i % 64);
-    run->free = (uint16_t)(run->free + (to - from));
-    run->carved = (uint16_t)to;
-    run->first_word = (uint16_t)qy_min(run->first_word, from / 64);
+    run->carved = (uint16_t)(run->carved | 1u << page);
+    struct range cells = cells_of_page(run, page);
+    unsigned added = 0;
+    for (unsigned i = cells.from; i < cells.to; i++) {
+        if (is_available(run, i)) {
+            run->free_bits[i / 64] |= (uint64_t)1 << (i % 64);
+            added++;
+        }
+    }
+    run->available = (uint16_t)(run->available + added);
+    run->free = (uint16_t)(run->free + added);
+    run->first_word = (uint16_t)qy_min(run->first_word, cells.from / 64);
+}
+
+static bool is_free(const struct qy_run *run, unsigned index)
+{
+    return run->free_bits[index / 64] >> (index % 64) & 1;
+}
+
+static bool page_is_idle(const struct qy_run *run, unsigned page)
+{
+    struct range cells = cells_of_page(run, page);
+    for (unsigned i = cells.from; i < cells.to; i++) {
+        if (!is_free(run, i) && is_available(run, i))
+            return false;
+    }
+    return true;
+}
+
+/* Its cells are no longer available; carve_page brings them back. */
+static void forget_page(struct qy_run *run, unsigned page)
+{
+    struct range cells = cells_of_page(run, page);
+    for (unsigned i = cells.from; i < cells.to; i++) {
+        if (is_free(run, i)) {
+            run->free_bits[i / 64] &= ~((uint64_t)1 << (i % 64));
+            run->free--;
+            run->available--;
+        }
+    }
+    run->carved = (uint16_t)(run->carved & ~(1u << page));
+}
+
+unsigned qy_run_purge(struct qy_run *run, bool all)
+{
+    unsigned idle = 0, purged = 0;
+    unsigned cells_per_page = (unsigned)(qy_page_bytes / qy_classes[run->class].stride);
+    for (unsigned page = 0; run->free >= cells_per_page && page < QY_RUN_BYTES / qy_page_bytes; page++) {
+        if (!(run->carved >> page & 1) || !page_is_idle(run, page))
+            continue;
+        idle |= 1u << page;
+        if (!all && !(run->idle >> page & 1))
+            continue;
+        if (qy_pages_purge(qy_run_base(run) + page * qy_page_bytes, qy_page_bytes)) {
+            forget_page(run, page);
+            purged++;
+        }
+    }
+    run->idle = (uint16_t)idle;
+    return purged;
 }
 
 unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most)
 {
-    if (run->free == 0 && run->carved < run->cells)
+    while (run->free == 0 && run->available < run->cells)
         carve_page(run);
     unsigned count = 0, w = run->first_word;
     while (count < most && count < run->free) {
@@ -164,4 +227,22 @@ void qy_run_collect(struct qy_run *run)
         run->free = (uint16_t)(run->free + __builtin_popcountll(bits));
         run->first_word = (uint16_t)qy_min(run->first_word, w);
     }
+}
+
+unsigned qy_cell_vet(const void *cell)
+{
+    struct qy_run *run = qy_run_of((uintptr_t)cell);
+    unsigned class = run->class, index = cell_index(run, cell);
+    if ((uintptr_t)cell % QY_CELL_UNIT || !run->owner || index >= run->cells || cell_at(run, index) != cell ||
+        !is_available(run, index))
+        qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
+    const struct qy_class *k = &qy_classes[class];
+    uint64_t header = *qy_cell_header((void *)cell);
+    if (header == qy_key_when_free(k->key))
+        already_free(cell);
+    if (header != k->key)
+        qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
+    if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
+        qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
+    return class;
 }

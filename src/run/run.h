@@ -44,8 +44,10 @@ struct qy_run {
     uint8_t class;
     uint8_t listed;             /* in its owner's list */
     uint16_t cells;             /* that fit */
-    uint16_t carved;            /* that have headers; the rest was never touched */
-    uint16_t free;              /* bits set in free_bits */
+    uint16_t available;         /* of them, whose header and closing header are in carved pages */
+    uint16_t free;              /* of these: bits set in free_bits */
+    uint16_t carved;            /* bit p: page p has its headers; others are not touched, or were given back */
+    uint16_t idle;              /* bit p: at the last tick, no block lay in page p */
     uint16_t first_word;        /* words below are empty: where to look for a free cell */
     uint64_t free_bits[QY_RUN_WORDS];
 
@@ -95,8 +97,8 @@ unsigned qy_cell_vet(const void *cell);
 void qy_run_start(struct qy_run *run, unsigned class, void *owner);
 
 /*
- * Takes up to `most` free cells, lowest address first; returns how many went to cells[]. Cells get headers a page at a time, so
- * memory that is not handed out is not touched.
+ * Takes up to `most` free cells, lowest address first; returns how many went to cells[]. Headers are carved a page at a time,
+ * when no other cell is free, so memory that is not handed out is not touched.
  */
 unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most);
 
@@ -112,15 +114,21 @@ bool qy_run_must_notify(struct qy_run *run);
 /* The owner collects what others gave back. Call after the run was taken out of the inbox. */
 void qy_run_collect(struct qy_run *run);
 
+/*
+ * Gives the memory of pages back in which no block lies: of all, or only of those that were idle at the last call too.
+ * The owner calls this; returns the pages given back.
+ */
+unsigned qy_run_purge(struct qy_run *run, bool all);
+
 /* No cell of the run is in use or in anybody's cache. */
 QY_INLINE bool qy_run_is_empty(const struct qy_run *run)
 {
-    return run->free == run->carved;
+    return run->free == run->available;
 }
 
 QY_INLINE bool qy_run_has_cells(const struct qy_run *run)
 {
-    return run->free != 0 || run->carved < run->cells;
+    return run->free != 0 || run->available < run->cells;
 }
 
 #endif

@@ -69,6 +69,7 @@ void qy_zone_init(uint64_t secret)
         uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
         qy_zone.lo = lo;
         qy_zone.runs = (struct qy_run *)(lo + half);
+        qy_zone.runs_bytes = 0;
         largest_span = places[i].range / LARGEST_SHARE;
         extend_locked();
     }

@@ -9,7 +9,7 @@
 #define COLLECT_AT_MOST 16
 
 /* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */
-static void list_run(struct qy_tcache *t, struct qy_run *run)
+static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
     struct qy_run **first = &t->runs[run->class];
     run->listed = true;
@@ -22,7 +22,7 @@ static void list_run(struct qy_tcache *t, struct qy_run *run)
     run->prev->next = run->next->prev = run;
 }
 
-static void unlist_run(struct qy_tcache *t, struct qy_run *run)
+static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
     struct qy_run **first = &t->runs[run->class];
     run->listed = false;
@@ -37,33 +37,19 @@ static void unlist_run(struct qy_tcache *t, struct qy_run *run)
 }
 
 /* After cells came back: a run that was full is listed again; an empty one goes home unless it is the only one. */
-static void run_changed(struct qy_tcache *t, struct qy_run *run)
+static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->listed)
-        list_run(t, run);
+        list_run_locked(t, run);
     if (qy_run_is_empty(run) && run->next != run) {
-        unlist_run(t, run);
+        unlist_run_locked(t, run);
         qy_zone_put(run);
     }
 }
 
-void qy_runs_release_empty(struct qy_tcache *t)
+static void collect_locked(struct qy_tcache *t, unsigned most)
 {
-    for (unsigned class = 1; class < QY_CLASSES; class++) {
-        struct qy_run *run = t->runs[class];
-        /* All others went home in run_changed: only the first of a list can be empty and still there. */
-        for (struct qy_run *next; run; run = next) {
-            next = run->next == t->runs[class] ? NULL : run->next;
-            if (qy_run_is_empty(run)) {
-                unlist_run(t, run);
-                qy_zone_put(run);
-            }
-        }
-    }
-}
-
-void qy_inbox_collect(struct qy_tcache *t, unsigned most)
-{
+    QY_ASSERT(qy_lock_held(&t->lock));
     while (most-- > 0) {
         if (!t->inbox_rest) {
             if (!qy_load_relaxed(&t->inbox))
@@ -73,8 +59,31 @@ void qy_inbox_collect(struct qy_tcache *t, unsigned most)
         struct qy_run *run = t->inbox_rest;
         t->inbox_rest = run->inbox_next; /* before pending is cleared: then another thread may write it */
         qy_run_collect(run);
-        run_changed(t, run);
+        run_changed_locked(t, run);
     }
+}
+
+static void tidy_class_locked(struct qy_tcache *t, unsigned class, enum qy_purge purge)
+{
+    struct qy_run *run = t->runs[class];
+    for (struct qy_run *next; run; run = next) {
+        next = run->next == t->runs[class] ? NULL : run->next;
+        if (qy_run_is_empty(run)) {
+            unlist_run_locked(t, run);
+            qy_zone_put(run);
+        } else if (purge != QY_KEEP) {
+            qy_run_purge(run, purge == QY_PURGE_ALL);
+        }
+    }
+}
+
+void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge)
+{
+    qy_lock(&t->lock);
+    collect_locked(t, ~0u);
+    for (unsigned class = 1; class < QY_CLASSES; class++)
+        tidy_class_locked(t, class, purge);
+    qy_unlock(&t->lock);
 }
 
 /* Tells a run's owner that cells came back: the run goes onto his inbox, a stack that only he empties, whole. */
@@ -88,29 +97,58 @@ static void notify(struct qy_run *run)
     /* Orders the push against `orphaned`: either the retiring thread sees our run, or we see that it retired. */
     qy_fence_seq_cst();
     if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned)))
-        qy_orphan_collect(owner);
+        qy_runs_tidy(owner, QY_KEEP);
 }
 
-static void put_cells(struct qy_tcache *t, void *const *cells, unsigned count)
+/* The end of the cells from `from` on that lie in one run. */
+static unsigned same_run(void *const *cells, unsigned from, unsigned count)
+{
+    struct qy_run *run = qy_run_of((uintptr_t)cells[from]);
+    do
+        from++;
+    while (from < count && qy_run_of((uintptr_t)cells[from]) == run);
+    return from;
+}
+
+/* Puts our own cells back; what is not ours moves to the front of cells[]. Returns how many these are. */
+static unsigned put_own_cells(struct qy_tcache *t, void **cells, unsigned count)
+{
+    unsigned others = 0;
+    qy_lock(&t->lock);
+    for (unsigned i = 0, end; i < count; i = end) {
+        struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
+        end = same_run(cells, i, count);
+        if (run->owner != t) {
+            while (i < end)
+                cells[others++] = cells[i++];
+            continue;
+        }
+        for (; i < end; i++)
+            qy_run_put(run, cells[i]);
+        run_changed_locked(t, run); /* may give the run to the zone: it is not looked at again */
+    }
+    qy_unlock(&t->lock);
+    return others;
+}
+
+/* Our own lock is not held here: for an owner without a thread we collect, which takes his. */
+static void put_others_cells(void *const *cells, unsigned count)
+{
+    for (unsigned i = 0, end; i < count; i = end) {
+        struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
+        end = same_run(cells, i, count);
+        qy_run_put_remote(run, cells + i, end - i);
+        if (qy_run_must_notify(run))
+            notify(run);
+    }
+}
+
+static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
 {
     /* The descriptors of a batch are far apart: ask for all of them before the first is needed. */
     for (unsigned i = 0; i < count; i++)
         __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
-    for (unsigned i = 0; i < count;) {
-        struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
-        unsigned from = i++;
-        while (i < count && qy_run_of((uintptr_t)cells[i]) == run)
-            i++;
-        if (run->owner == t) {
-            for (unsigned j = from; j < i; j++)
-                qy_run_put(run, cells[j]);
-            run_changed(t, run);
-        } else {
-            qy_run_put_remote(run, cells + from, i - from);
-            if (qy_run_must_notify(run))
-                notify(run);
-        }
-    }
+    put_others_cells(cells, t ? put_own_cells(t, cells, count) : count);
 }
 
 void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count)
@@ -138,7 +176,7 @@ static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned class)
     struct qy_run *run = t->runs[class];
     if (!run && (run = qy_zone_take(t)) != NULL) {
         qy_run_start(run, class, t);
-        list_run(t, run);
+        list_run_locked(t, run);
     }
     return run;
 }
@@ -152,24 +190,32 @@ static void *revive(struct qy_tcache *t, void *cell, unsigned class)
     return cell;
 }
 
-void *qy_cell_refill(struct qy_tcache *t, unsigned class)
+static unsigned take_cells_locked(struct qy_tcache *t, unsigned class, void **cells, unsigned wanted)
 {
-    struct qy_stack *stack = &t->stacks[class];
-    void **base = t->keys[class].base;
-    if (stack->top != base) /* not empty, and yet the fast path did not take it */
-        qy_fatal(QY_WRITE_AFTER_FREE, stack->top[-1], "the header of this free block was written over");
-    qy_inbox_collect(t, COLLECT_AT_MOST);
-    void *cells[128];
-    unsigned wanted = 1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
     unsigned count = 0;
+    collect_locked(t, COLLECT_AT_MOST);
     for (int i = 0; i < RUNS_AT_MOST && count < wanted; i++) {
         struct qy_run *run = t->runs[class];
         if (!run && (count > 0 || !(run = run_with_cells(t, class))))
             break;
         count += qy_run_take(run, cells + count, wanted - count);
         if (!qy_run_has_cells(run))
-            unlist_run(t, run);
+            unlist_run_locked(t, run);
     }
+    return count;
+}
+
+void *qy_cell_refill(struct qy_tcache *t, unsigned class)
+{
+    struct qy_stack *stack = &t->stacks[class];
+    void **base = t->keys[class].base;
+    if (stack->top != base) /* not empty, and yet the fast path did not take it */
+        qy_fatal(QY_WRITE_AFTER_FREE, stack->top[-1], "the header of this free block was written over");
+    void *cells[128];
+    unsigned wanted = 1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
+    qy_lock(&t->lock);
+    unsigned count = take_cells_locked(t, class, cells, wanted);
+    qy_unlock(&t->lock);
     if (count == 0)
         return NULL;
     /* Lowest address on top, so that blocks are handed out upwards. */

@@ -13,6 +13,9 @@
 struct qy_tcache *qy_tcache_enter(void);
 void qy_tcache_leave(struct qy_tcache *t);
 
+/* Another thread's malloc_trim asked for what this cache holds. */
+void qy_tcache_answer(struct qy_tcache *t);
+
 /* Lets the fast path accept blocks of the part of the zone that was added since. */
 void qy_tcache_look_at_zone(struct qy_tcache *t);
 
@@ -21,8 +24,13 @@ void *qy_cell_refill(struct qy_tcache *t, unsigned class); /* one for the caller
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class); /* vetted; t may be NULL */
 void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count); /* the `count` oldest of the stack */
 void qy_cells_flush_all(struct qy_tcache *t);
-void qy_inbox_collect(struct qy_tcache *t, unsigned most);  /* what others gave back to our runs */
-void qy_runs_release_empty(struct qy_tcache *t);
+
+/*
+ * Collects what others gave back to the runs of any cache and returns its empty runs to the zone. `purge` says what becomes
+ * of idle pages in the others: kept, given back if they were idle at the last tick already, or given back at once.
+ */
+enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_ALL };
+void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge);
 
 /* Chunks. */
 void *qy_chunk_pop(struct qy_tcache *t, size_t size);
@@ -36,7 +44,7 @@ void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request
 
 struct qy_arena *qy_tcache_arena(struct qy_tcache *t);
 
-/* Called when a run's owner may have no thread: collects for him. */
-void qy_orphan_collect(struct qy_tcache *owner);
+/* On slow paths: once every `decay` milliseconds, one thread gives back what nobody used since the last time. */
+void qy_tick(struct qy_tcache *t);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * The thread cache (M-10) and the fast path. A thread cache keeps blocks that its thread freed, so that the next
- * malloc takes no lock and asks nobody; it owns the runs that its thread's cells come from. Nobody but its thread
- * touches it, except for `inbox`, and `orphaned` under the roster's lock.
+ * malloc takes no lock and asks nobody; it owns the runs that its thread's cells come from. The stacks are touched by
+ * nobody but the thread; the runs under the cache's lock (QY_RANK_CACHE), which the thread takes when it refills or flushes,
+ * and others when memory is to be given back.
  *
  * A stack holds pointers to free blocks, last freed on top, in the cache's own memory: nothing that a program
  * writes to a freed block is ever followed. Below the bottom of each stack lies a pointer to a block whose header is
@@ -37,19 +38,24 @@ struct qy_chunk_stack {
 };
 
 struct qy_tcache {
-    size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path */
+    size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path.
+                             Others may set it to 0 at any moment; the thread finds that sooner or later */
     uintptr_t zone_lo;    /* the zone as this thread knows it: pointers beyond zone_span take the slow path, */
     size_t zone_span;     /* which looks again */
     struct qy_stack stacks[QY_CLASSES];
 
     struct qy_arena *arena;              /* NULL before first use */
-    struct qy_run *runs[QY_CLASSES];     /* runs with free cells: rings; cells are taken from the first */
-    struct qy_run *inbox_rest;           /* taken out of the inbox, not yet collected */
+    unsigned slow_calls;                 /* so that the clock is not read on each */
     size_t chunk_bytes;                  /* in the stacks of chunks */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next;              /* the roster: all there are */
     struct qy_tcache *next_orphan;
     bool main_thread;
+    bool asked;                          /* atomic: somebody wants everything back */
+
+    struct qy_lock lock QY_ALIGNED(64);  /* guards the next two, and the owner's part of every run */
+    struct qy_run *runs[QY_CLASSES];     /* runs with free cells: rings; cells are taken from the first */
+    struct qy_run *inbox_rest;           /* taken out of the inbox, not yet collected */
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */

@@ -6,6 +6,7 @@
 
 #include "base/lock.h"
 #include "options/options.h"
+#include "os/limits.h"
 #include "os/pages.h"
 #include "tcache/internal.h"
 #include "tcache/roster.h"
@@ -83,6 +84,7 @@ static struct qy_tcache *make(void)
     if (!t)
         return NULL;
     lay_out(t);
+    t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
     t->main_thread = !roster;
     t->next = roster;
@@ -103,38 +105,25 @@ static struct qy_tcache *adopt(void)
     return t;
 }
 
-static void give_everything_back(struct qy_tcache *t)
+static void give_everything_back(struct qy_tcache *t, enum qy_purge purge)
 {
     qy_cells_flush_all(t);
     qy_chunks_flush_all(t);
-    qy_inbox_collect(t, ~0u);
-    qy_runs_release_empty(t);
+    qy_runs_tidy(t, purge);
 }
 
 static void retire(struct qy_tcache *t)
 {
-    give_everything_back(t);
+    qy_store_relaxed(&t->orphaned, 1);
+    /* Orders `orphaned` against the inbox, which is collected next: see notify() in cells.c. */
+    qy_fence_seq_cst();
+    give_everything_back(t, QY_KEEP);
     if (t->arena)
         qy_arena_leave(t->arena);
     t->arena = NULL;
     qy_lock(&roster_lock);
     t->next_orphan = orphans;
     orphans = t;
-    qy_store_relaxed(&t->orphaned, 1);
-    /* Orders `orphaned` against the inbox: see notify() in cells.c. */
-    qy_fence_seq_cst();
-    qy_inbox_collect(t, ~0u);
-    qy_runs_release_empty(t);
-    qy_unlock(&roster_lock);
-}
-
-void qy_orphan_collect(struct qy_tcache *owner)
-{
-    qy_lock(&roster_lock);
-    if (qy_load_relaxed(&owner->orphaned)) {
-        qy_inbox_collect(owner, ~0u);
-        qy_runs_release_empty(owner);
-    }
     qy_unlock(&roster_lock);
 }
 
@@ -190,7 +179,7 @@ void qy_tcache_configure(struct qy_tcache *t)
     if (!observed)
         return;
     /* Stacks without room: every call takes the slow path and is seen there. */
-    give_everything_back(t);
+    give_everything_back(t, QY_KEEP);
     for (unsigned c = 0; c < QY_CLASSES; c++)
         t->stacks[c].limit = t->keys[c].base;
 }
@@ -211,31 +200,74 @@ struct qy_tcache *qy_roster_first(void)
     return qy_load_acquire(&roster);
 }
 
+/* Another thread's stacks are his alone, but his next malloc can be made to look here: see qy_tcache_answer. */
+static void ask_others(struct qy_tcache *self)
+{
+    for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
+        if (t != self) {
+            qy_store_relaxed(&t->asked, true);
+            qy_store_relaxed(&t->request_limit, 0);
+        }
+    }
+}
+
+void qy_tcache_answer(struct qy_tcache *t)
+{
+    qy_store_relaxed(&t->asked, false);
+    give_everything_back(t, QY_PURGE_ALL);
+    qy_tcache_configure(t);
+}
+
+static void tidy_all(enum qy_purge purge)
+{
+    for (struct qy_tcache *t = qy_roster_first(); t; t = t->next)
+        qy_runs_tidy(t, purge);
+}
+
 void qy_roster_trim(void)
 {
     struct qy_tcache *t = qy_tcache_enter();
     if (t)
-        give_everything_back(t);
+        give_everything_back(t, QY_KEEP);
+    ask_others(t);
     qy_tcache_leave(t);
-    qy_lock(&roster_lock);
-    for (struct qy_tcache *o = orphans; o; o = o->next_orphan) {
-        qy_inbox_collect(o, ~0u);
-        qy_runs_release_empty(o);
-    }
-    qy_unlock(&roster_lock);
+    tidy_all(QY_PURGE_ALL);
+}
+
+/* Slow calls of one thread between two looks at the clock. */
+#define CALLS_PER_LOOK 32
+
+void qy_tick(struct qy_tcache *t)
+{
+    static uint64_t due_ms; /* atomic: when the next tick is */
+    if (!qy_options.decay || !t || ++t->slow_calls % CALLS_PER_LOOK)
+        return;
+    uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms);
+    if (now < due || !qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
+        return;
+    tidy_all(QY_PURGE_OLD);
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        qy_arena_tick(a);
+    qy_zone_purge(qy_options.decay);
 }
 
 void qy_roster_lock(void)
 {
     qy_lock(&roster_lock);
+    for (struct qy_tcache *t = roster; t; t = t->next)
+        qy_lock(&t->lock);
 }
 
 void qy_roster_unlock(void)
 {
+    for (struct qy_tcache *t = roster; t; t = t->next)
+        qy_unlock(&t->lock);
     qy_unlock(&roster_lock);
 }
 
 void qy_roster_reset(void)
 {
+    for (struct qy_tcache *t = roster; t; t = t->next)
+        qy_lock_reset(&t->lock);
     qy_lock_reset(&roster_lock);
 }
