@@ -1,7 +1,7 @@
 /*
- * A tiny process: starts, allocates a little, exits; `bench` starts it many times over. Two questions go with
- * it: tiny rss     its exact resident size (smaps_rollup), before it exits tiny whose   the file its malloc
- * comes from, after the dynamic linker had its say
+ * A tiny process: starts, allocates a little, exits; `bench` starts it many times over. Asked `rss`, it prints
+ * its exact resident size (smaps_rollup) before it exits; asked `whose`, the file its malloc comes from, after
+ * the dynamic linker had its say.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
