@@ -43,14 +43,17 @@ static void *take_chunk(struct qy_tcache *t, size_t request, uintptr_t *clean_fr
     struct qy_request r = {.size = qy_chunk_size_for(request)};
     if (!t)
         return take_from_arenas(qy_arena_first(), &r);
-    void *mem = qy_chunk_pop(t, r.size);
+    /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
+    bool passes_by = qy_options.classic && clean_from;
+    void *mem = passes_by ? NULL : qy_chunk_pop(t, r.size);
     if (mem)
         return mem;
-    struct qy_arena *a = qy_tcache_arena(t); /* first: picking one may not allocate, but be sure of the order */
+    struct qy_arena *a = qy_tcache_arena(t);
     qy_chunk_stash_offer(t, &r);
     mem = take_from_arenas(a, &r);
     qy_chunk_stash_accept(t, &r);
-    *clean_from = r.clean_from;
+    if (clean_from)
+        *clean_from = r.clean_from;
     return mem;
 }
 
@@ -88,11 +91,10 @@ static void *take_once(size_t request, uintptr_t *clean_from)
 
 void *qy_block_take(size_t request, uintptr_t *clean_from)
 {
-    uintptr_t ignored;
-    clean_from = clean_from ? clean_from : &ignored;
-    *clean_from = UINTPTR_MAX;
     if (request > PTRDIFF_MAX)
         return NULL;
+    if (clean_from)
+        *clean_from = UINTPTR_MAX;
     qy_init();
     void *mem = take_once(request, clean_from);
     if (QY_UNLIKELY(!mem) && request < HOPELESS) {
@@ -101,7 +103,8 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
     }
     if (mem && qy_options.perturb) {
         perturb_taken(mem, request);
-        *clean_from = UINTPTR_MAX;
+        if (clean_from)
+            *clean_from = UINTPTR_MAX;
     }
     return mem;
 }

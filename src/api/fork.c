@@ -34,7 +34,7 @@ static void after_in_child(void)
     qy_granules_reset();
     qy_mapped_reset();
     qy_zone_reset();
-    qy_arenas_reset();
+    qy_arenas_reset(qy_self->arena);
     qy_roster_reset();
 }
 

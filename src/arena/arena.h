@@ -82,6 +82,6 @@ void qy_arena_init(void);
 /* fork (M-34): every arena's lock and the list's. */
 void qy_arenas_lock(void);
 void qy_arenas_unlock(void);
-void qy_arenas_reset(void);
+void qy_arenas_reset(const struct qy_arena *used); /* in the child: by the one thread there is */
 
 #endif

@@ -77,7 +77,8 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
     }
     if (a->top)
         retire_top_locked(a);
-    a->clean_from = (uintptr_t)piece.from + QY_HEADER_BYTES;
+    /* The program may have used the page that the break lay in. */
+    a->clean_from = qy_align_up((uintptr_t)piece.from + QY_HEADER_BYTES, qy_page_bytes);
     qy_arena_set_top_locked(a, (struct qy_chunk *)piece.from, piece.to);
     a->heap = NULL;
     return true;

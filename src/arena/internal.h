@@ -6,11 +6,18 @@
 
 #include "arena/arena.h"
 #include "base/message.h"
+#include "options/options.h"
 
 /* The A bit of an arena's chunks. */
 QY_INLINE size_t qy_arena_tag(const struct qy_arena *a)
 {
     return a->index == 0 ? 0 : QY_NON_MAIN_ARENA;
+}
+
+/* The largest chunk that goes into a fast bin, from the request that mallopt speaks of: ptmalloc's rounding (M-11). */
+QY_INLINE size_t qy_arena_largest_fast(void)
+{
+    return qy_options.mxfast ? qy_align_down(qy_options.mxfast + QY_TAG_BYTES, QY_ALIGNMENT) : 0;
 }
 
 QY_INLINE size_t qy_arena_top_size(const struct qy_arena *a)

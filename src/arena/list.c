@@ -113,9 +113,12 @@ void qy_arenas_unlock(void)
     qy_unlock(&list_lock);
 }
 
-void qy_arenas_reset(void)
+void qy_arenas_reset(const struct qy_arena *used)
 {
-    for (struct qy_arena *a = qy_arena_first(); a; a = a->next)
+    /* Of all threads only the forking one is left: the arenas of the others wait for new threads. */
+    for (struct qy_arena *a = qy_arena_first(); a; a = a->next) {
+        a->threads = a == used ? 1 : 0;
         qy_lock_reset(&a->lock);
+    }
     qy_lock_reset(&list_lock);
 }

@@ -83,16 +83,10 @@ void qy_arena_consolidate(struct qy_arena *a)
     qy_unlock(&a->lock);
 }
 
-static bool goes_to_fast_bin(const struct qy_arena *a, struct qy_chunk *c)
-{
-    return qy_options.mxfast != 0 && qy_chunk_size(c) <= qy_chunk_size_for(qy_options.mxfast) &&
-           qy_chunk_next(c) != a->top;
-}
-
 void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
-    if (goes_to_fast_bin(a, c)) {
+    if (qy_chunk_size(c) <= qy_arena_largest_fast()) {
         qy_fast_push(&a->bins, c);
         return;
     }

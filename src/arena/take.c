@@ -93,41 +93,38 @@ static bool serves_as_remainder(struct qy_arena *a, struct qy_chunk *c, size_t s
            qy_chunk_size(c) > size + QY_MIN_CHUNK;
 }
 
+static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
+{
+    qy_bin_unlink(&a->bins, c);
+    qy_arena_split_locked(a, c, size);
+    return hand_out(a, c);
+}
+
 /*
- * Every chunk of the unsorted bin gets its one chance (M-12): it serves, or it is sorted. Exact fits beyond the first
- * go into the stash.
+ * Every chunk of the unsorted bin gets its one chance (M-12): it serves, or it is sorted. Exact fits go into the stash
+ * while there is room, and the last one is taken out of it again.
  */
 static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
 {
-    void *found = NULL;
     struct qy_chunk *c;
     for (unsigned i = 0; i < SORT_AT_MOST && (c = qy_bin_last(&a->bins, QY_UNSORTED)) != NULL; i++) {
-        if (!found && serves_as_remainder(a, c, r->size)) {
-            qy_bin_unlink(&a->bins, c);
-            qy_arena_split_locked(a, c, r->size);
-            return hand_out(a, c);
-        }
+        if (serves_as_remainder(a, c, r->size))
+            return take_and_split(a, c, r->size);
         qy_bin_unlink(&a->bins, c);
         if (qy_chunk_size(c) != r->size) {
             qy_bin_insert_sorted(&a->bins, c);
             continue;
         }
         void *mem = hand_out(a, c);
-        if (found)
-            stash(r, mem);
-        else
-            found = mem;
         if (!stash_has_room(r))
-            break;
+            return mem;
+        stash(r, mem);
     }
-    return found;
-}
-
-static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
-{
-    qy_bin_unlink(&a->bins, c);
-    qy_arena_split_locked(a, c, size);
-    return hand_out(a, c);
+    if (r->stashed == 0)
+        return NULL;
+    void *mem = r->stash[--r->stashed];
+    qy_freed_unsign(mem);
+    return mem;
 }
 
 static void *take_sorted(struct qy_arena *a, size_t size)
@@ -151,7 +148,7 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
 static void *take_binned(struct qy_arena *a, struct qy_request *r)
 {
     void *mem = NULL;
-    if (r->size <= QY_FAST_BINS * QY_ALIGNMENT + QY_ALIGNMENT)
+    if (r->size <= qy_arena_largest_fast())
         mem = take_fast(a, r);
     if (!mem && qy_bin_is_small(r->size))
         mem = take_small(a, r);
@@ -205,7 +202,7 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     void *mem = take_locked(a, r);
     qy_unlock(&a->lock);
     /* M-21: large requests that no free chunk serves get a mapping; any request does when the segment cannot grow. */
-    bool large = r->size - QY_TAG_BYTES >= qy_options.mmap_threshold;
+    bool large = r->size >= qy_options.mmap_threshold;
     if (!mem && large)
         mem = take_mapped(r, QY_ALIGNMENT);
     if (!mem)
@@ -243,7 +240,7 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
 void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size)
 {
     struct qy_request r = {.size = size};
-    if (size - QY_TAG_BYTES + alignment >= qy_options.mmap_threshold) {
+    if (size + alignment + QY_MIN_CHUNK >= qy_options.mmap_threshold) {
         void *mapped = take_mapped(&r, alignment);
         if (mapped)
             return mapped;

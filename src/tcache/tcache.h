@@ -46,6 +46,7 @@ struct qy_tcache {
 
     struct qy_arena *arena;              /* NULL before first use */
     unsigned slow_calls;                 /* so that the clock is not read on each */
+    uint64_t tick_seen;                  /* the last tick this thread knows of */
     size_t chunk_bytes;                  /* in the stacks of chunks */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next;              /* the roster: all there are */

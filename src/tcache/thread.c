@@ -237,11 +237,17 @@ void qy_roster_trim(void)
 /* Slow calls of one thread between two looks at the clock. */
 #define CALLS_PER_LOOK 32
 
+static uint64_t due_ms; /* atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold */
+
 void qy_tick(struct qy_tcache *t)
 {
-    static uint64_t due_ms; /* atomic: when the next tick is */
     if (!qy_options.decay || !t || ++t->slow_calls % CALLS_PER_LOOK)
         return;
+    if (t->tick_seen != qy_load_relaxed(&due_ms)) {
+        t->tick_seen = qy_load_relaxed(&due_ms);
+        qy_cells_flush_all(t);
+        qy_chunks_flush_all(t);
+    }
     uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms);
     if (now < due || !qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
         return;
