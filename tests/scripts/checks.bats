@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The checks can fail: each is shown what it is there to find.
+# shellcheck disable=SC2164 # bats ends a test at the first command that fails
 bats_require_minimum_version 1.5.0
 
 setup() {

@@ -2,6 +2,7 @@
 # quarry run: the environment it makes, what it refuses, and that exit status and signals are the program's own.
 # timeout: 120
 
+# shellcheck disable=SC2164 # bats ends a test at the first command that fails
 bats_require_minimum_version 1.5.0
 
 setup_file() {
@@ -235,9 +236,9 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
 }
 
 @test "a damaged program file is refused" {
-    head -c 20 hello >cut
-    chmod +x cut
-    run "$quarry" run -- ./cut
+    head -c 20 hello >broken
+    chmod +x broken
+    run "$quarry" run -- ./broken
     [ "$status" -eq 126 ]
     one_line
 }
