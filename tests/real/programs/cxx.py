@@ -13,7 +13,7 @@ def prepare(r):
 
 
 def run(r):
-    done = r.run([r.input("every_new"), str(r.size(40, 1500))], timeout=300)
+    done = r.run([r.input("every_new"), str(r.size(40, 6000))], timeout=300)
     if "all forms used" not in done.out:
         raise Failed("the program did not reach its end\n" + done.out[-2000:])
     r.fact("output", done.out)
