@@ -11,11 +11,25 @@ set(variant_conf_notcache "tcache_count:0")
 set(variant_conf_onearena "arena_max:1")
 set(variant_conf_tiny "mmap_threshold:4096,trim_threshold:4096,top_pad:0")
 
+# What a script's `builds:` line may name.
+if(QUARRY_SANITIZE)
+  set(this_build asan)
+elseif(QUARRY_CHECK)
+  set(this_build check)
+elseif(QUARRY_DEBUG)
+  set(this_build debug)
+else()
+  set(this_build release)
+endif()
+
 set(tests_dir ${PROJECT_SOURCE_DIR}/tests)
 set(script_env
   QUARRY_LIB=$<TARGET_FILE:quarry_shared> QUARRY_BIN=$<TARGET_FILE:quarry_command>
   QUARRY_BUILD=${PROJECT_BINARY_DIR} QUARRY_SOURCE=${PROJECT_SOURCE_DIR}
   QUARRY_CC=${CMAKE_C_COMPILER} QUARRY_CXX=${CMAKE_CXX_COMPILER})
+if(QUARRY_SANITIZE)
+  list(APPEND script_env ASAN_OPTIONS=detect_leaks=0) # a command leaves its memory to exit(2)
+endif()
 
 add_custom_target(tests DEPENDS quarry_shared quarry_static quarry_command)
 
@@ -27,6 +41,7 @@ target_compile_definitions(quarry_test_flags INTERFACE _GNU_SOURCE
   $<$<BOOL:${QUARRY_CHECK}>:QY_CHECK=1> $<$<BOOL:${QUARRY_DEBUG}>:QY_DEBUG=1>)
 target_compile_options(quarry_test_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-std=gnu17> $<$<COMPILE_LANGUAGE:CXX>:-std=gnu++17>
+  $<$<COMPILE_LANGUAGE:CXX>:-fsized-deallocation>
   -fno-builtin -fno-strict-aliasing -Wall -Wextra -Wno-unused-parameter -Wno-unused-result
   -Wno-deprecated-declarations)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
@@ -45,6 +60,7 @@ macro(quarry_read_markers file)
   set(t_long OFF)
   set(t_serial OFF)
   set(t_not "")
+  set(t_builds "release;debug")
   set(open "(^|\n)(/\\*|//|#) *")
   set(close " *(\\*/)? *\n")
   if(text MATCHES "${open}timeout: *([0-9]+)${close}")
@@ -77,6 +93,10 @@ macro(quarry_read_markers file)
   endif()
   if(text MATCHES "${open}not: *([a-z ]+)${close}")
     string(STRIP "${CMAKE_MATCH_3}" t_not)
+  endif()
+  if(text MATCHES "${open}builds: *([a-z ]+)${close}")
+    string(STRIP "${CMAKE_MATCH_3}" t_builds)
+    string(REPLACE " " ";" t_builds "${t_builds}")
   endif()
   string(FIND "${text}" "cmocka.h" t_cmocka)
 endmacro()
@@ -146,7 +166,7 @@ function(quarry_script_tests)
   file(GLOB files CONFIGURE_DEPENDS ${tests_dir}/scripts/*.sh ${tests_dir}/scripts/*.py ${tests_dir}/scripts/*.bats)
   foreach(file IN LISTS files)
     quarry_read_markers(${file})
-    if(QUARRY_SANITIZE AND t_not MATCHES "asan")
+    if(NOT this_build IN_LIST t_builds)
       continue()
     endif()
     get_filename_component(name ${file} NAME_WE)
@@ -201,7 +221,7 @@ endfunction()
 
 # The project's own rules. Once, in the release build: they do not depend on how it was built.
 function(quarry_project_checks)
-  if(QUARRY_CHECK OR QUARRY_DEBUG OR QUARRY_SANITIZE)
+  if(NOT this_build STREQUAL "release")
     return()
   endif()
   set(scripts ${PROJECT_SOURCE_DIR}/scripts)

@@ -8,7 +8,7 @@
  */
 #include <stdlib.h>
 
-#define NOINLINE __attribute__((noinline, noclone))
+#define NOINLINE __attribute__((noinline))
 
 NOINLINE void *call_malloc(size_t size);
 NOINLINE void call_free(void *mem);

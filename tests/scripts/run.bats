@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # quarry run: the environment it makes, what it refuses, and that exit status and signals are the program's own.
 # timeout: 120
+# builds: release asan
 
 # shellcheck disable=SC2164 # bats ends a test at the first command that fails
 bats_require_minimum_version 1.5.0
