@@ -43,6 +43,8 @@ static void *take_chunk(struct qy_tcache *t, size_t request, uintptr_t *clean_fr
     struct qy_request r = {.size = qy_chunk_size_for(request)};
     if (!t)
         return take_from_arenas(qy_arena_first(), &r);
+    if (!qy_options.classic)
+        r.size = qy_chunk_round(r.size);
     /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
     bool passes_by = qy_options.classic && clean_from;
     void *mem = passes_by ? NULL : qy_chunk_pop(t, r.size);

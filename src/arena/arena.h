@@ -47,6 +47,12 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *request);
 /* The same at a multiple of `alignment`, a power of two above 16. */
 void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size);
 
+/* The arena of a block that qy_arena_vet passed once and that was signed since (chunk/freed.h). */
+QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
+{
+    return qy_granule_of((uintptr_t)mem - QY_HEADER_BYTES)->owner;
+}
+
 /*
  * Gives a block back that qy_arena_vet passed. When another thread is busy in the arena, `wait` says whether to wait
  * or to leave the block in the inbox.

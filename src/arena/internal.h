@@ -57,9 +57,6 @@ bool qy_arena_trim_top_locked(struct qy_arena *a, size_t pad);
 /* Trims when top has outgrown the trim threshold (M-23). */
 void qy_arena_trim_if_due_locked(struct qy_arena *a);
 
-/* qy_arena_vet for who holds the lock: the block must be one of this arena. */
-void qy_arena_vet_locked(struct qy_arena *a, const void *mem);
-
 /* QY_CHECK builds: every invariant of the arena. */
 void qy_arena_check_locked(struct qy_arena *a);
 

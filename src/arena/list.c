@@ -19,7 +19,7 @@ static unsigned count = 1;
 
 void qy_arena_init(void)
 {
-    qy_bins_init(&qy_main_arena.bins, &qy_main_arena);
+    qy_bins_init(&qy_main_arena.bins, &qy_main_arena, qy_options.classic);
 }
 
 static unsigned quota(void)
@@ -42,7 +42,7 @@ static struct qy_arena *make_arena_locked(void)
         return NULL;
     a->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_ARENA);
     a->index = count++;
-    qy_bins_init(&a->bins, a);
+    qy_bins_init(&a->bins, a, qy_options.classic);
     qy_store_release(&last->next, a); /* publishes a complete arena to who walks the list without the lock */
     last = a;
     return a;

@@ -126,6 +126,8 @@ static void *inbox_pop_locked(struct qy_arena *a)
     }
     a->inbox_rest = next;
     qy_freed_unsign(mem);
+    if (!qy_chunk_inuse(qy_mem_chunk(mem)))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return mem;
 }
 
@@ -135,7 +137,6 @@ void qy_arena_drain_locked(struct qy_arena *a)
         void *mem = inbox_pop_locked(a);
         if (!mem)
             return;
-        qy_arena_vet_locked(a, mem);
         qy_arena_put_locked(a, qy_mem_chunk(mem));
     }
 }

@@ -73,7 +73,7 @@ static void *take_fast(struct qy_arena *a, struct qy_request *r)
 
 static void *take_small(struct qy_arena *a, struct qy_request *r)
 {
-    unsigned index = qy_bin_index(r->size);
+    unsigned index = qy_bin_index(&a->bins, r->size);
     struct qy_chunk *c = qy_bin_last(&a->bins, index);
     if (!c)
         return NULL;
@@ -129,8 +129,8 @@ static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
 
 static void *take_sorted(struct qy_arena *a, size_t size)
 {
-    unsigned index = qy_bin_index(size);
-    struct qy_chunk *c = qy_bin_is_small(size) ? NULL : qy_bin_best_fit(&a->bins, index, size);
+    unsigned index = qy_bin_index(&a->bins, size);
+    struct qy_chunk *c = qy_bin_is_small(size) ? NULL : qy_bin_fit(&a->bins, index, size);
     if (!c)
         c = qy_bin_next_larger(&a->bins, index);
     return c ? take_and_split(a, c, size) : NULL;

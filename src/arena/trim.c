@@ -92,7 +92,7 @@ static bool purge_bins_locked(struct qy_arena *a)
 {
     bool any = false;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
-        if (i != QY_UNSORTED && i < qy_bin_index(qy_page_bytes))
+        if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
             continue;
         struct qy_chunk *head = qy_bin_head(&a->bins, i);
         for (struct qy_chunk *c = head->fd; c != head; c = c->fd)
@@ -105,7 +105,7 @@ static bool purge_bins_locked(struct qy_arena *a)
 static void age_bins_locked(struct qy_arena *a)
 {
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
-        if (i != QY_UNSORTED && i < qy_bin_index(qy_page_bytes))
+        if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
             continue;
         struct qy_chunk *head = qy_bin_head(&a->bins, i);
         for (struct qy_chunk *c = head->fd; c != head; c = c->fd) {

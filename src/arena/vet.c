@@ -11,17 +11,16 @@
 static bool neighbour_sound(struct qy_arena *a, struct qy_chunk *next)
 {
     size_t size = qy_chunk_size(next);
-    if (!qy_chunk_prev_inuse(next) || (qy_chunk_inuse(next) && (next->size & (QY_IS_MMAPPED | QY_PURGED))))
+    if (!qy_chunk_prev_inuse(next))
         return false;
     if (next == a->top)
         return (char *)next + size == a->top_end;
-    if ((next->size & QY_NON_MAIN_ARENA) != (qy_chunk_inuse(next) ? qy_arena_tag(a) : 0))
+    bool inuse = qy_chunk_inuse(next);
+    if (inuse && (next->size & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(a))
         return false;
     if (size == QY_ALIGNMENT) /* a fencepost: nothing behind it */
-        return qy_chunk_inuse(next);
-    if (size < QY_MIN_CHUNK || !qy_chunk_begins(qy_chunk_at(next, size)) || !qy_chunk_whole(next, size))
-        return false;
-    return qy_chunk_inuse(next) || qy_chunk_at(next, size)->prev_size == size;
+        return inuse;
+    return size >= QY_MIN_CHUNK && qy_chunk_begins(qy_chunk_at(next, size));
 }
 
 static struct qy_arena *vet_block(const void *mem)
@@ -31,9 +30,10 @@ static struct qy_arena *vet_block(const void *mem)
     struct qy_arena *a = g ? qy_load_acquire(&g->owner) : NULL;
     if (!a)
         return NULL;
-    if (((uintptr_t)mem & QY_TAG_BITS) || !qy_chunk_begins(c))
+    unsigned marks = qy_granule_marks(g, (uintptr_t)c);
+    if (((uintptr_t)mem & QY_TAG_BITS) || !(marks & QY_BEGINS))
         qy_fatal(QY_INVALID_POINTER, mem, "no block begins here");
-    if (!qy_chunk_inuse(c))
+    if (!(marks & QY_INUSE))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     size_t size = qy_chunk_size(c);
     if (size < QY_MIN_CHUNK || (c->size & (QY_IS_MMAPPED | QY_PURGED)) ||
@@ -43,12 +43,6 @@ static struct qy_arena *vet_block(const void *mem)
     if (qy_freed_is_signed(mem))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return a;
-}
-
-static void must_be_sound(bool sound, const void *mem)
-{
-    if (QY_UNLIKELY(!sound))
-        qy_fatal(QY_CORRUPTED_HEADER, mem, "this block was written past its end");
 }
 
 struct qy_arena *qy_arena_vet(const void *mem)
@@ -61,15 +55,8 @@ struct qy_arena *qy_arena_vet(const void *mem)
         qy_lock(&a->lock);
         bool sound = neighbour_sound(a, next);
         qy_unlock(&a->lock);
-        must_be_sound(sound, mem);
+        if (!sound)
+            qy_fatal(QY_CORRUPTED_HEADER, mem, "this block was written past its end");
     }
     return a;
-}
-
-void qy_arena_vet_locked(struct qy_arena *a, const void *mem)
-{
-    QY_ASSERT(qy_lock_held(&a->lock));
-    if (vet_block(mem) != a)
-        qy_fatal(QY_INVALID_POINTER, mem, "no block begins here");
-    must_be_sound(neighbour_sound(a, qy_chunk_next(qy_mem_chunk(mem))), mem);
 }

@@ -3,9 +3,12 @@
 #include "base/message.h"
 #include "chunk/freed.h"
 
-void qy_bins_init(struct qy_bins *bins, struct qy_arena *owner)
+/* Chunks that a request looks at in its own bin, where sizes are mixed; then it takes one of a larger bin. */
+#define LOOK_AT_MOST 4
+
+void qy_bins_init(struct qy_bins *bins, struct qy_arena *owner, bool sorted)
 {
-    *bins = (struct qy_bins){.owner = owner};
+    *bins = (struct qy_bins){.owner = owner, .sorted = sorted};
     for (unsigned i = 1; i < QY_BIN_COUNT; i++) {
         struct qy_chunk *head = qy_bin_head(bins, i);
         head->fd = head->bk = head;
@@ -34,12 +37,12 @@ static bool is_head(const struct qy_bins *bins, const struct qy_chunk *c)
  */
 static struct qy_chunk *follow(struct qy_bins *bins, struct qy_chunk *from, struct qy_chunk *to)
 {
-    if (!is_head(bins, to)) {
-        struct qy_granule *g = qy_granule_of((uintptr_t)to);
-        if (!g || g->owner != bins->owner || ((uintptr_t)to & QY_TAG_BITS) || !qy_chunk_begins(to) ||
-            qy_chunk_inuse(to))
-            qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(from), "a link in this free block was written over");
-    }
+    if (is_head(bins, to))
+        return to;
+    struct qy_granule *g = qy_granule_of((uintptr_t)to);
+    if (QY_UNLIKELY(!g || g->owner != bins->owner || ((uintptr_t)to & QY_TAG_BITS) ||
+                    qy_granule_marks(g, (uintptr_t)to) != QY_BEGINS))
+        qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(from), "a link in this free block was written over");
     return to;
 }
 
@@ -79,8 +82,10 @@ static void link_after_head(struct qy_bins *bins, struct qy_chunk *head, struct 
 
 void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
 {
-    if (!qy_bin_is_small(qy_chunk_size(c)))
+    if (!qy_bin_is_small(qy_chunk_size(c))) {
         c->fd_nextsize = c->bk_nextsize = NULL;
+        c->seal = qy_freed_seal(c, qy_chunk_size(c));
+    }
     link_after_head(bins, qy_bin_head(bins, QY_UNSORTED), c);
 }
 
@@ -131,13 +136,13 @@ static void insert_large(struct qy_bins *bins, struct qy_chunk *head, struct qy_
 
 void qy_bin_insert_sorted(struct qy_bins *bins, struct qy_chunk *c)
 {
-    unsigned index = qy_bin_index(qy_chunk_size(c));
+    unsigned index = qy_bin_index(bins, qy_chunk_size(c));
     struct qy_chunk *head = qy_bin_head(bins, index);
     map_set(bins, index);
-    if (qy_bin_is_small(qy_chunk_size(c)))
-        link_after_head(bins, head, c);
-    else
+    if (bins->sorted && !qy_bin_is_small(qy_chunk_size(c)))
         insert_large(bins, head, c);
+    else
+        link_after_head(bins, head, c);
 }
 
 static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chunk *after_in_bin)
@@ -164,8 +169,9 @@ static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chun
 void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
-    if (!qy_chunk_begins(c) || qy_chunk_inuse(c) || !qy_chunk_begins(qy_chunk_at(c, size)) ||
-        qy_chunk_at(c, size)->prev_size != size)
+    if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_begins(qy_chunk_at(c, size)) ||
+        qy_chunk_at(c, size)->prev_size != size ||
+        (qy_bin_is_small(size) ? !qy_chunk_whole(c, size) : c->seal != qy_freed_seal(c, size)))
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     struct qy_chunk *after = follow(bins, c, c->fd);
     struct qy_chunk *before = follow(bins, c, c->bk);
@@ -176,7 +182,7 @@ void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
     after->bk = before;
 }
 
-struct qy_chunk *qy_bin_best_fit(struct qy_bins *bins, unsigned index, size_t size)
+static struct qy_chunk *best_fit(struct qy_bins *bins, unsigned index, size_t size)
 {
     struct qy_chunk *largest = qy_bin_first(bins, index);
     if (!largest || qy_chunk_size(largest) < size)
@@ -191,6 +197,25 @@ struct qy_chunk *qy_bin_best_fit(struct qy_bins *bins, unsigned index, size_t si
             return second;
     }
     return at;
+}
+
+/* Last freed first: its memory is most likely still in the cache. */
+static struct qy_chunk *good_fit(struct qy_bins *bins, unsigned index, size_t size)
+{
+    struct qy_chunk *head = qy_bin_head(bins, index), *c = head;
+    for (int i = 0; i < LOOK_AT_MOST; i++) {
+        c = follow(bins, c, c->fd);
+        if (c == head)
+            return NULL;
+        if (qy_chunk_size(c) >= size)
+            return c;
+    }
+    return NULL;
+}
+
+struct qy_chunk *qy_bin_fit(struct qy_bins *bins, unsigned index, size_t size)
+{
+    return bins->sorted ? best_fit(bins, index, size) : good_fit(bins, index, size);
 }
 
 struct qy_chunk *qy_bin_next_larger(struct qy_bins *bins, unsigned index)

@@ -1,3 +1,3 @@
 #include "chunk/freed.h"
 
-uint64_t qy_freed_secret;
+uint64_t qy_freed_secret, qy_freed_factor;

@@ -89,20 +89,35 @@ void qy_granule_release(void *base)
     qy_store_relaxed(&g->owner, NULL);
 }
 
+/*
+ * No mark in [from, to) of one granule. The first and the last word are shared with other chunks, whose marks may be changing;
+ * what lies between belongs to this chunk alone.
+ */
+static bool none_within(struct qy_granule *g, uintptr_t from, uintptr_t to)
+{
+    const uint64_t *word = qy_mark_word(g, from), *last = qy_mark_word(g, to - 1);
+    uint64_t found = ~(qy_mark_bit(from) - 1);
+    uint64_t upto = qy_mark_bit(to) - 1;
+    upto = upto ? upto : ~(uint64_t)0; /* `to` is the first of the next word */
+    if (word == last)
+        return (qy_load_relaxed(word) & found & upto) == 0;
+    found &= qy_load_relaxed(word++);
+    for (; word + 4 <= last; word += 4)
+        found |= (word[0] | word[1]) | (word[2] | word[3]);
+    for (; word < last; word++)
+        found |= *word;
+    return (found | (qy_load_relaxed(last) & upto)) == 0;
+}
+
 bool qy_chunk_whole(const struct qy_chunk *c, size_t size)
 {
     uintptr_t at = (uintptr_t)c + QY_MIN_CHUNK, end = (uintptr_t)c + size;
     while (at < end) {
         struct qy_granule *g = qy_granule_of(at);
-        if (!g)
+        uintptr_t to = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, end);
+        if (!g || !none_within(g, at, to))
             return false;
-        uint64_t word = qy_load_relaxed(qy_mark_word(g, at)) & ~(qy_mark_bit(at) - 1);
-        uintptr_t after = (at | (QY_MARKS_PER_WORD * QY_ALIGNMENT - 1)) + 1;
-        if (after > end)
-            word &= qy_mark_bit(end) - 1;
-        if (word)
-            return false;
-        at = after;
+        at = to;
     }
     return true;
 }

@@ -76,10 +76,27 @@ QY_INLINE uint64_t qy_mark_bit(uintptr_t address)
     return (uint64_t)1 << (address / QY_ALIGNMENT % QY_MARKS_PER_WORD);
 }
 
-QY_INLINE bool qy_mark_test(uintptr_t address)
+/* The two marks of a chunk, or of what is said to be one. */
+enum { QY_BEGINS = 1, QY_INUSE = 2 };
+
+QY_INLINE unsigned qy_granule_marks(struct qy_granule *g, uintptr_t c)
 {
-    struct qy_granule *g = qy_granule_of(address);
-    return g && (qy_load_relaxed(qy_mark_word(g, address)) & qy_mark_bit(address)) != 0;
+    unsigned shift = (unsigned)(c / QY_ALIGNMENT % QY_MARKS_PER_WORD);
+    uint64_t *word = qy_mark_word(g, c);
+    uint64_t marks = qy_load_relaxed(word) >> shift;
+    if (QY_UNLIKELY(shift == QY_MARKS_PER_WORD - 1)) {
+        /* The second mark is in the next word, perhaps of the next granule. */
+        struct qy_granule *h = qy_granule_of(c + QY_ALIGNMENT);
+        marks |= h ? qy_load_relaxed(qy_mark_word(h, c + QY_ALIGNMENT)) << 1 : 0;
+    }
+    return (unsigned)marks & (QY_BEGINS | QY_INUSE);
+}
+
+/* Of any address whatever. */
+QY_INLINE unsigned qy_chunk_marks(const struct qy_chunk *c)
+{
+    struct qy_granule *g = qy_granule_of((uintptr_t)c);
+    return g ? qy_granule_marks(g, (uintptr_t)c) : 0;
 }
 
 /* For addresses in granules that the caller's arena owns, under its lock. */
@@ -97,12 +114,12 @@ QY_INLINE void qy_mark_clear(uintptr_t address)
 
 QY_INLINE bool qy_chunk_begins(const struct qy_chunk *c)
 {
-    return qy_mark_test((uintptr_t)c);
+    return (qy_chunk_marks(c) & QY_BEGINS) != 0;
 }
 
 QY_INLINE bool qy_chunk_inuse(const struct qy_chunk *c)
 {
-    return qy_mark_test((uintptr_t)c + QY_ALIGNMENT);
+    return (qy_chunk_marks(c) & QY_INUSE) != 0;
 }
 
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)

@@ -2,11 +2,58 @@
  * Cells between the stacks of a thread cache and the runs: refill, flush, and what comes back from other threads.
  */
 #include "base/message.h"
+#include "options/options.h"
 #include "tcache/internal.h"
 
 /* Runs that one refill takes cells from, and runs that it collects from the inbox: bounds on its time. */
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
+
+/* Bytes of one size that a thread keeps, for each block that tcache_count allows: 16 KiB for the default of 64. */
+#define BYTES_PER_COUNT 256
+
+/* What an empty stack's pop sees: a header that is nobody's key. */
+static uint64_t nobody[2];
+static void *empty_stack[1] = {&nobody[1]};
+
+static size_t slots_for(unsigned class)
+{
+    size_t count = qy_options.tcache_count;
+    size_t fit = count * BYTES_PER_COUNT / (class * QY_CELL_UNIT);
+    return qy_min(count, qy_max(count / 4, fit));
+}
+
+size_t qy_cell_slots_needed(void)
+{
+    size_t slots = 0;
+    for (unsigned class = 1; class < QY_CLASSES; class++)
+        slots += 1 + slots_for(class);
+    return slots;
+}
+
+static void set_stack(struct qy_tcache *t, unsigned class, void **base, size_t slots)
+{
+    t->keys[class].base = t->stacks[class].top = base;
+    t->stacks[class].limit = base + slots;
+}
+
+void qy_cell_stacks_init(struct qy_tcache *t)
+{
+    for (unsigned class = 0; class < QY_CLASSES; class++) {
+        t->keys[class].key = qy_classes[class].key;
+        set_stack(t, class, empty_stack + 1, 0);
+    }
+}
+
+/* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
+static void open_stack(struct qy_tcache *t, unsigned class)
+{
+    if (QY_UNLIKELY(t->keys[class].base == empty_stack + 1) && slots_for(class) && !qy_options.perturb) {
+        void **slots = qy_tcache_slots(t, 1 + slots_for(class));
+        slots[0] = empty_stack[0];
+        set_stack(t, class, slots + 1, slots_for(class));
+    }
+}
 
 /* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */
 static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
@@ -195,8 +242,9 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned class, void **ce
     unsigned count = 0;
     collect_locked(t, COLLECT_AT_MOST);
     for (int i = 0; i < RUNS_AT_MOST && count < wanted; i++) {
+        /* Fresh memory only for the caller's block, a page at a time: what is taken ahead is resident. */
         struct qy_run *run = t->runs[class];
-        if (!run && (count > 0 || !(run = run_with_cells(t, class))))
+        if (count > 0 ? !run || run->free == 0 : !(run = run_with_cells(t, class)))
             break;
         count += qy_run_take(run, cells + count, wanted - count);
         if (!qy_run_has_cells(run))
@@ -207,6 +255,7 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned class, void **ce
 
 void *qy_cell_refill(struct qy_tcache *t, unsigned class)
 {
+    open_stack(t, class);
     struct qy_stack *stack = &t->stacks[class];
     void **base = t->keys[class].base;
     if (stack->top != base) /* not empty, and yet the fast path did not take it */
@@ -227,8 +276,10 @@ void *qy_cell_refill(struct qy_tcache *t, unsigned class)
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[class].key);
-    if (t)
+    if (t) {
         qy_tcache_look_at_zone(t);
+        open_stack(t, class);
+    }
     struct qy_stack *stack = t ? &t->stacks[class] : NULL;
     unsigned room = t ? (unsigned)(stack->limit - t->keys[class].base) : 0;
     if (room == 0) {

@@ -10,8 +10,23 @@
  * The calling thread's cache, made or adopted on first use. A thread that is past its destructors, or finds no
  * memory for a cache of its own, borrows one until qy_tcache_leave. NULL: no memory for any.
  */
-struct qy_tcache *qy_tcache_enter(void);
-void qy_tcache_leave(struct qy_tcache *t);
+struct qy_tcache *qy_tcache_enter_slow(void);
+void qy_tcache_leave_slow(struct qy_tcache *t);
+
+/* Where qy_self points before a thread's first use, and after its destructors ran: all zero, so the fast path refuses all. */
+extern struct qy_tcache qy_tcache_none, qy_tcache_dead;
+
+QY_INLINE struct qy_tcache *qy_tcache_enter(void)
+{
+    struct qy_tcache *t = qy_self;
+    return QY_LIKELY(t->slots_used) ? t : qy_tcache_enter_slow();
+}
+
+QY_INLINE void qy_tcache_leave(struct qy_tcache *t)
+{
+    if (QY_UNLIKELY(t != qy_self) && t)
+        qy_tcache_leave_slow(t);
+}
 
 /* Another thread's malloc_trim asked for what this cache holds. */
 void qy_tcache_answer(struct qy_tcache *t);
@@ -19,7 +34,12 @@ void qy_tcache_answer(struct qy_tcache *t);
 /* Lets the fast path accept blocks of the part of the zone that was added since. */
 void qy_tcache_look_at_zone(struct qy_tcache *t);
 
+/* The next `count` slots of the cache, for a stack that is used for the first time. */
+void **qy_tcache_slots(struct qy_tcache *t, size_t count);
+
 /* Cells. */
+size_t qy_cell_slots_needed(void);
+void qy_cell_stacks_init(struct qy_tcache *t);
 void *qy_cell_refill(struct qy_tcache *t, unsigned class); /* one for the caller, more for the stack; NULL: no memory */
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class); /* vetted; t may be NULL */
 void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count); /* the `count` oldest of the stack */
@@ -36,6 +56,8 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge);
 void *qy_chunk_pop(struct qy_tcache *t, size_t size);
 bool qy_chunk_push(struct qy_tcache *t, void *mem); /* false: no place for it */
 unsigned qy_chunk_class(size_t size);
+size_t qy_chunk_round(size_t size);
+size_t qy_chunk_slots_needed(void);
 void qy_chunks_flush_all(struct qy_tcache *t);
 
 /* Where an arena puts further blocks of `size`, and how many were put. */
@@ -45,6 +67,15 @@ void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request
 struct qy_arena *qy_tcache_arena(struct qy_tcache *t);
 
 /* On slow paths: once every `decay` milliseconds, one thread gives back what nobody used since the last time. */
-void qy_tick(struct qy_tcache *t);
+void qy_tick_slow(struct qy_tcache *t);
+
+/* Slow calls of one thread between two looks at the clock. */
+#define QY_CALLS_PER_LOOK 32
+
+QY_INLINE void qy_tick(struct qy_tcache *t)
+{
+    if (QY_LIKELY(t != NULL) && QY_UNLIKELY(++t->slow_calls % QY_CALLS_PER_LOOK == 0))
+        qy_tick_slow(t);
+}
 
 #endif

@@ -8,6 +8,8 @@
  * writes to a freed block is ever followed. Below the bottom of each stack lies a pointer to a block whose header is
  * never right, so that "the stack is empty" and "the header was written over" are one comparison.
  *
+ * A stack that was never used has no slots, and its bottom is that of an empty stack that all share.
+ *
  *      slots   | none | block | block | block |       |       |
  *                     ^ base                  ^ top           ^ limit
  */
@@ -30,8 +32,8 @@ struct qy_key {
 /* A header's tag may be any 16 bits, so every value of it must lead into this table; most of it is never touched. */
 #define QY_KEYS (65536 / sizeof(struct qy_key) + 1)
 
-/* Stacks of chunks: one for each size up to 1040, then 8 for each doubling. */
-#define QY_CHUNK_CLASSES 113
+/* Stacks of chunks: one for each size up to 1040, then 16 for each doubling. */
+#define QY_CHUNK_CLASSES 146
 
 struct qy_chunk_stack {
     void **base, **top, **limit;
@@ -45,6 +47,7 @@ struct qy_tcache {
     struct qy_stack stacks[QY_CLASSES];
 
     struct qy_arena *arena;              /* NULL before first use */
+    size_t slots_used;                   /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned slow_calls;                 /* so that the clock is not read on each */
     uint64_t tick_seen;                  /* the last tick this thread knows of */
     size_t chunk_bytes;                  /* in the stacks of chunks */

@@ -11,20 +11,8 @@
 #include "tcache/internal.h"
 #include "tcache/roster.h"
 
-/* Bytes of one size that a thread keeps, in blocks of 64 each: 16 KiB for the default of 64. */
-#define BYTES_PER_COUNT 256
-#define MEDIUM_BYTES_PER_CLASS ((size_t)64 << 10)
-
-/* What an empty stack's pop sees: a header that is nobody's key. */
-static uint64_t nobody[2];
-
-/*
- * Where a thread points before its first use, and after its destructors ran. All zero, the limit and the zone too: every call
- * takes the slow path.
- */
-static struct qy_tcache none, dead;
-
-QY_THREAD struct qy_tcache *qy_self = &none;
+struct qy_tcache qy_tcache_none, qy_tcache_dead;
+QY_THREAD struct qy_tcache *qy_self = &qy_tcache_none;
 
 static struct qy_lock roster_lock = QY_LOCK_INIT(QY_RANK_ROSTER);
 static struct qy_tcache *roster;
@@ -32,58 +20,22 @@ static struct qy_tcache *orphans;
 static pthread_key_t death_key;
 static bool have_death_key;
 
-static size_t cell_slots(unsigned class)
+void **qy_tcache_slots(struct qy_tcache *t, size_t count)
 {
-    size_t count = qy_options.tcache_count;
-    size_t fit = count * BYTES_PER_COUNT / (class * QY_CELL_UNIT);
-    return qy_min(count, qy_max(count / 4, fit));
-}
-
-/* The smallest chunk size of a class above the linear ones is what `size` says: see qy_chunk_class. */
-static size_t chunk_slots(unsigned class)
-{
-    size_t count = qy_options.tcache_count;
-    if (class < 64)
-        return count;
-    size_t size = (size_t)1024 << ((class - 64) / 8);
-    return qy_min(count, qy_max(2, MEDIUM_BYTES_PER_CLASS / size));
-}
-
-static size_t slots_needed(void)
-{
-    size_t slots = 0;
-    for (unsigned c = 0; c < QY_CLASSES; c++)
-        slots += 1 + (c ? cell_slots(c) : 0);
-    for (unsigned c = 0; c < QY_CHUNK_CLASSES; c++)
-        slots += chunk_slots(c);
+    void **slots = t->slots + t->slots_used;
+    t->slots_used += count;
     return slots;
-}
-
-static void lay_out(struct qy_tcache *t)
-{
-    void **slot = t->slots;
-    t->not_zero = 1;
-    for (unsigned c = 0; c < QY_CLASSES; c++) {
-        *slot++ = &nobody[1];
-        t->keys[c] = (struct qy_key){.key = qy_classes[c].key, .base = slot};
-        t->stacks[c].top = slot;
-        slot += c ? cell_slots(c) : 0;
-        t->stacks[c].limit = slot;
-    }
-    for (unsigned c = 0; c < QY_CHUNK_CLASSES; c++) {
-        t->chunks[c].base = t->chunks[c].top = slot;
-        slot += chunk_slots(c);
-        t->chunks[c].limit = slot;
-    }
 }
 
 static struct qy_tcache *make(void)
 {
+    size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
     struct qy_tcache *t =
-        qy_pages_map(qy_align_up(sizeof *t + slots_needed() * sizeof(void *), qy_page_bytes), "quarry: thread cache");
+        qy_pages_map(qy_align_up(sizeof *t + slots * sizeof(void *), qy_page_bytes), "quarry: thread cache");
     if (!t)
         return NULL;
-    lay_out(t);
+    t->not_zero = 1;
+    qy_cell_stacks_init(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
     t->main_thread = !roster;
@@ -129,7 +81,7 @@ static void retire(struct qy_tcache *t)
 
 static void thread_died(void *cache)
 {
-    qy_self = &dead;
+    qy_self = &qy_tcache_dead;
     retire(cache);
 }
 
@@ -147,20 +99,20 @@ static struct qy_tcache *be_born(void)
     return t;
 }
 
-struct qy_tcache *qy_tcache_enter(void)
+struct qy_tcache *qy_tcache_enter_slow(void)
 {
     struct qy_tcache *t = qy_self;
-    if (QY_LIKELY(t != &none && t != &dead))
-        return t;
-    if (t == &none)
+    if (t == &qy_tcache_none)
         return be_born();
+    if (t != &qy_tcache_dead)
+        return t;
     t = adopt();
     return t ? t : make();
 }
 
-void qy_tcache_leave(struct qy_tcache *t)
+void qy_tcache_leave_slow(struct qy_tcache *t)
 {
-    if (QY_UNLIKELY(qy_self == &dead) && t)
+    if (qy_self == &qy_tcache_dead)
         retire(t);
 }
 
@@ -234,14 +186,11 @@ void qy_roster_trim(void)
     tidy_all(QY_PURGE_ALL);
 }
 
-/* Slow calls of one thread between two looks at the clock. */
-#define CALLS_PER_LOOK 32
-
 static uint64_t due_ms; /* atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold */
 
-void qy_tick(struct qy_tcache *t)
+void qy_tick_slow(struct qy_tcache *t)
 {
-    if (!qy_options.decay || !t || ++t->slow_calls % CALLS_PER_LOOK)
+    if (!qy_options.decay)
         return;
     if (t->tick_seen != qy_load_relaxed(&due_ms)) {
         t->tick_seen = qy_load_relaxed(&due_ms);
