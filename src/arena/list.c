@@ -58,18 +58,22 @@ static struct qy_arena *least_used(void)
     return best;
 }
 
+/* M-31: an arena without a thread, else a new one while the quota lasts, else the least used. */
+static struct qy_arena *pick_locked(void)
+{
+    QY_ASSERT(qy_lock_held(&list_lock));
+    for (struct qy_arena *a = qy_main_arena.next; a; a = a->next) {
+        if (a->threads == 0)
+            return a;
+    }
+    struct qy_arena *fresh = count < quota() ? make_arena_locked() : NULL;
+    return fresh ? fresh : least_used();
+}
+
 struct qy_arena *qy_arena_pick(bool main_thread)
 {
     qy_lock(&list_lock);
-    struct qy_arena *a = &qy_main_arena;
-    if (!main_thread) {
-        a = least_used();
-        if ((a->threads > 0 || a == &qy_main_arena) && count < quota()) {
-            struct qy_arena *fresh = make_arena_locked();
-            if (fresh)
-                a = fresh;
-        }
-    }
+    struct qy_arena *a = main_thread ? &qy_main_arena : pick_locked();
     qy_store_relaxed(&a->threads, a->threads + 1);
     qy_unlock(&list_lock);
     return a;

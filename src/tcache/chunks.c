@@ -76,8 +76,10 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t size)
     if (!cached(size))
         return NULL;
     struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
-    bool serves = stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size;
-    return serves ? take_top(t, stack) : NULL;
+    if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
+        return take_top(t, stack);
+    stack++; /* what is a little too large is still better than a lock */
+    return size > LARGEST_LINEAR && stack->top != stack->base ? take_top(t, stack) : NULL;
 }
 
 static void put_home(struct qy_tcache *t, void *mem)

@@ -87,12 +87,12 @@ QY_INLINE struct qy_key *qy_key_at(struct qy_tcache *t, size_t stride)
 /* The same by a header's tag, whatever 16 bits it is. */
 QY_INLINE struct qy_stack *qy_tag_stack(struct qy_tcache *t, size_t tag)
 {
-    return (struct qy_stack *)((char *)t->stacks - QY_CELL_TAG_EXTRA + tag);
+    return (struct qy_stack *)((char *)t + tag + (offsetof(struct qy_tcache, stacks) - QY_CELL_TAG_EXTRA));
 }
 
 QY_INLINE struct qy_key *qy_tag_key(struct qy_tcache *t, size_t tag)
 {
-    return (struct qy_key *)((char *)t->keys - QY_CELL_TAG_EXTRA + tag);
+    return (struct qy_key *)((char *)t + tag + (offsetof(struct qy_tcache, keys) - QY_CELL_TAG_EXTRA));
 }
 
 QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT && sizeof(struct qy_key) == QY_CELL_UNIT,
