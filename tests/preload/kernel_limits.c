@@ -6,6 +6,8 @@
  */
 #include "stress_blocks.h"
 
+#include <dlfcn.h>
+
 enum { K = 1024, M = 1024 * K, BLOCKS_MAX = 20000 };
 
 static struct block blocks[BLOCKS_MAX];
@@ -90,7 +92,7 @@ QTEST("RLIMIT_AS: mapped blocks to the end, then small ones still, then all agai
 QTEST("RLIMIT_AS: medium blocks to the end, then small ones still, then all again (M-25)")
 {
     limit_as_over_now(24 * M);
-    exhaust(60 * K, 200, 20, 0);
+    exhaust(60 * K, 200, 10, 0);
 }
 
 QTEST("RLIMIT_AS: small blocks to the end, then all again (M-25)")
@@ -108,7 +110,7 @@ QTEST("RLIMIT_DATA: mapped blocks to the end, then small ones still, then all ag
 QTEST("RLIMIT_DATA: medium blocks to the end, then small ones still, then all again (M-25)")
 {
     limit_data_over_now(24 * M);
-    exhaust(60 * K, 200, 20, 0);
+    exhaust(60 * K, 200, 10, 0);
 }
 
 QTEST("RLIMIT_DATA: small blocks to the end, then all again (M-25)")
@@ -232,10 +234,10 @@ static int status_under(int which, size_t bytes, const char *what, bool preload)
     snprintf(size, sizeof size, "%zu", bytes);
     pid_t pid = fork();
     if (pid == 0) {
-        if (!preload) {
+        if (!preload)
             unsetenv("LD_PRELOAD");
+        if (!strcmp(what, "--start"))
             dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2); /* the loader says that it cannot */
-        }
         limit(which, bytes);
         char *const argv[] = {(char *)"kernel_limits", (char *)what, size, NULL};
         execv("/proc/self/exe", argv);
@@ -251,13 +253,25 @@ static bool ends_well(int status)
     return WIFEXITED(status) && WEXITSTATUS(status) == STARTED;
 }
 
-/* From 2 MiB above what the program needs to start at all, without the allocator under test, to no limit. */
+/* The least limit, in steps, under which the program starts and, if it is to, the preloaded allocator is in place. */
+static size_t least_limit(int which, bool preload)
+{
+    size_t bytes = 256 * K;
+    while (!ends_well(status_under(which, bytes, "--start", preload)))
+        bytes += 128 * K;
+    return bytes;
+}
+
+/* What the allocator's library itself may take, its tables included. */
+enum { LIBRARY_BYTES = 6 * M };
+
+/* From little above what the program needs to start at all, to no limit. */
 static void every_limit(int which)
 {
-    size_t lowest = 256 * K;
-    while (!ends_well(status_under(which, lowest, "--nothing", false)))
-        lowest += 128 * K;
-    lowest += qt_conf_has("mmap_threshold") ? 6 * M : 2 * M; /* each block its own pages */
+    size_t bare = least_limit(which, false), lowest = least_limit(which, true);
+    QT_CHECKF(lowest <= bare + LIBRARY_BYTES, "%zu bytes to start with, %zu without", lowest, bare);
+    lowest +=
+        qt_conf_has("mmap_threshold") ? 6 * M : 3 * M; /* each block its own pages; each size its own run */
     for (size_t bytes = lowest; bytes <= (size_t)32 << 30; bytes = bytes * 3 / 2) {
         int status = status_under(which, page_up(bytes), "--under", true);
         QT_CHECKF(ends_well(status), "limit %zu: wait status %#x", page_up(bytes), (unsigned)status);
@@ -274,10 +288,19 @@ QTEST_X("a program started under any RLIMIT_DATA works within it (M-25)", .timeo
     every_limit(RLIMIT_DATA);
 }
 
+/* What LD_PRELOAD names is where malloc comes from; true where it names nothing. */
+static bool preloaded(void)
+{
+    Dl_info info;
+    const char *preload = getenv("LD_PRELOAD");
+    return !preload || !*preload ||
+           (dladdr(dlsym(RTLD_DEFAULT, "malloc"), &info) && !strstr(info.dli_fname, "libc.so"));
+}
+
 int main(int argc, char **argv)
 {
-    if (argc > 1 && !strcmp(argv[1], "--nothing"))
-        return STARTED;
+    if (argc > 1 && !strcmp(argv[1], "--start"))
+        return preloaded() ? STARTED : 1;
     if (argc > 2 && !strcmp(argv[1], "--under"))
         return under_limit(strtoul(argv[2], NULL, 10));
     return qt_main(argc, argv);

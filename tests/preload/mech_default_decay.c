@@ -8,8 +8,8 @@
 
 enum { K = 1024, M = 1024 * K, PEAK = 150000 };
 
-/* Seconds after which memory free for one second has been seen and returned. */
-#define DECAYED 2.5
+/* Seconds after which memory free for one second has been seen and returned: three ticks, and some more. */
+#define DECAYED 3.3
 
 static void *peak[PEAK];
 static char *ceiling;
