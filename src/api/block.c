@@ -80,6 +80,8 @@ static QY_COLD void give_way(void)
 
 static void *take_once(size_t request, uintptr_t *clean_from)
 {
+    if (clean_from)
+        *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_tcache_enter();
     if (t && QY_UNLIKELY(qy_load_relaxed(&t->asked)))
         qy_tcache_answer(t);
@@ -95,8 +97,6 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
 {
     if (request > PTRDIFF_MAX)
         return NULL;
-    if (clean_from)
-        *clean_from = UINTPTR_MAX;
     qy_init();
     void *mem = take_once(request, clean_from);
     if (QY_UNLIKELY(!mem) && request < HOPELESS) {

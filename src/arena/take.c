@@ -161,12 +161,19 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
+static bool is_large(const struct qy_request *r)
+{
+    return r->size >= qy_options.mmap_threshold;
+}
+
 static void *take_locked(struct qy_arena *a, struct qy_request *r)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
     qy_arena_drain_locked(a);
+    /* ptmalloc cuts a large request from top when top happens to suffice; in the default profile it is mapped (M-21). */
+    bool from_top = qy_options.classic || !is_large(r);
     void *mem = take_binned(a, r);
-    if (!mem)
+    if (!mem && from_top)
         mem = take_top(a, r);
     if (!mem && a->bins.have_fast) {
         qy_arena_consolidate_locked(a);
@@ -190,7 +197,8 @@ static void *grow_and_take(struct qy_arena *a, struct qy_request *r)
 static void *take_mapped(struct qy_request *r, size_t alignment)
 {
     void *mem = qy_mapped_take(r->size - QY_TAG_BYTES, alignment);
-    r->clean_from = (uintptr_t)mem;
+    if (mem)
+        r->clean_from = (uintptr_t)mem;
     return mem;
 }
 
@@ -202,12 +210,11 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     void *mem = take_locked(a, r);
     qy_unlock(&a->lock);
     /* M-21: large requests that no free chunk serves get a mapping; any request does when the segment cannot grow. */
-    bool large = r->size >= qy_options.mmap_threshold;
-    if (!mem && large)
+    if (!mem && is_large(r))
         mem = take_mapped(r, QY_ALIGNMENT);
     if (!mem)
         mem = grow_and_take(a, r);
-    if (!mem && !large)
+    if (!mem && !is_large(r))
         mem = take_mapped(r, QY_ALIGNMENT);
     return mem;
 }

@@ -52,6 +52,12 @@ static void must_link(struct qy_chunk *c, bool agrees)
         qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(c), "the links of this free block and its neighbours disagree");
 }
 
+/* Small chunks are looked through at once; in the classic profile a free chunk holds nothing that ptmalloc's does not. */
+static bool is_sealed(const struct qy_bins *bins, size_t size)
+{
+    return !bins->sorted && !qy_bin_is_small(size);
+}
+
 struct qy_chunk *qy_bin_first(struct qy_bins *bins, unsigned index)
 {
     struct qy_chunk *head = qy_bin_head(bins, index);
@@ -82,10 +88,10 @@ static void link_after_head(struct qy_bins *bins, struct qy_chunk *head, struct 
 
 void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
 {
-    if (!qy_bin_is_small(qy_chunk_size(c))) {
+    if (!qy_bin_is_small(qy_chunk_size(c)))
         c->fd_nextsize = c->bk_nextsize = NULL;
+    if (is_sealed(bins, qy_chunk_size(c)))
         c->seal = qy_freed_seal(c, qy_chunk_size(c));
-    }
     link_after_head(bins, qy_bin_head(bins, QY_UNSORTED), c);
 }
 
@@ -171,7 +177,7 @@ void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
     size_t size = qy_chunk_size(c);
     if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_begins(qy_chunk_at(c, size)) ||
         qy_chunk_at(c, size)->prev_size != size ||
-        (qy_bin_is_small(size) ? !qy_chunk_whole(c, size) : c->seal != qy_freed_seal(c, size)))
+        (is_sealed(bins, size) ? c->seal != qy_freed_seal(c, size) : !qy_chunk_whole(c, size)))
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     struct qy_chunk *after = follow(bins, c, c->fd);
     struct qy_chunk *before = follow(bins, c, c->bk);

@@ -1,6 +1,7 @@
 #include "chunk/marks.h"
 
 #include "base/lock.h"
+#include "os/brk.h"
 #include "os/pages.h"
 
 struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
@@ -9,26 +10,34 @@ struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
 static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
 
 /*
- * The first leaf and the first granules are part of the library: no system call at start-up, and a heap that works where
- * nothing can be mapped (M-25). Their memory, too, becomes resident only where it is used.
+ * The first leaf and the first granule are part of the library: no system call at start-up. Their memory, too, becomes
+ * resident only where it is used. Where nothing can be mapped, the break must serve (M-25): the arena steps over it as
+ * over any piece that somebody else took.
  */
-#define BUILT_IN_GRANULES 8
 static struct qy_granule_leaf built_in_leaf;
-static struct qy_granule built_in_granules[BUILT_IN_GRANULES];
-static unsigned built_in_leaves_used, built_in_granules_used;
+static struct qy_granule built_in_granule;
+
+static void *get_table(void *built_in, bool *built_in_used, size_t bytes, const char *name)
+{
+    if (!*built_in_used) {
+        *built_in_used = true;
+        return built_in;
+    }
+    bytes = qy_align_up(bytes, qy_page_bytes);
+    void *pages = qy_pages_map(bytes, name);
+    return pages ? pages : qy_brk_move((intptr_t)bytes);
+}
 
 static struct qy_granule_leaf *new_leaf_locked(void)
 {
-    if (built_in_leaves_used++ == 0)
-        return &built_in_leaf;
-    return qy_pages_map(qy_align_up(sizeof(struct qy_granule_leaf), qy_page_bytes), "quarry: granules");
+    static bool used;
+    return get_table(&built_in_leaf, &used, sizeof built_in_leaf, "quarry: granules");
 }
 
 static struct qy_granule *new_granule_locked(void)
 {
-    if (built_in_granules_used < BUILT_IN_GRANULES)
-        return &built_in_granules[built_in_granules_used++];
-    return qy_pages_map(qy_align_up(sizeof(struct qy_granule), qy_page_bytes), "quarry: marks");
+    static bool used;
+    return get_table(&built_in_granule, &used, sizeof built_in_granule, "quarry: marks");
 }
 
 static struct qy_granule **slot_of(uintptr_t address)

@@ -49,7 +49,7 @@ void qy_run_stats(struct qy_run_stats *stats)
         unsigned class = qy_load_relaxed(&run->class);
         if (!qy_load_relaxed(&run->owner) || class >= QY_CLASSES)
             continue;
-        size_t used = (size_t)qy_load_relaxed(&run->carved) - qy_load_relaxed(&run->free);
+        size_t used = (size_t)qy_load_relaxed(&run->available) - qy_load_relaxed(&run->free);
         for (unsigned w = 0; w < QY_RUN_WORDS; w++)
             used -= (size_t)__builtin_popcountll(qy_load_relaxed(&run->remote_bits[w]));
         stats->cells.count += used;

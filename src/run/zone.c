@@ -44,11 +44,8 @@ static bool map_descriptors(size_t span)
     return true;
 }
 
-/* Makes room for at least one more run. */
-static bool extend_locked(void)
+static bool extend_by(size_t step)
 {
-    QY_ASSERT(qy_lock_held(&zone_lock));
-    size_t step = qy_align_up(qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP), QY_RUN_BYTES);
     size_t span = qy_zone.span + step;
     if (span > largest_span || !map_descriptors(span) ||
         !qy_pages_map_at((char *)qy_zone.lo + qy_zone.span, step, "quarry: runs"))
@@ -58,6 +55,19 @@ static bool extend_locked(void)
      * after this store.
      */
     qy_store_release(&qy_zone.span, span);
+    return true;
+}
+
+/* Makes room for at least one more run. */
+static bool extend_locked(void)
+{
+    QY_ASSERT(qy_lock_held(&zone_lock));
+    size_t step = qy_align_up(qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP), QY_RUN_BYTES);
+    while (!extend_by(step)) {
+        step = qy_align_down(step / 2, QY_RUN_BYTES);
+        if (step == 0)
+            return false;
+    }
     return true;
 }
 

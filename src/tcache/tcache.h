@@ -42,8 +42,8 @@ struct qy_chunk_stack {
 struct qy_tcache {
     size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path.
                              Others may set it to 0 at any moment; the thread finds that sooner or later */
-    uintptr_t zone_lo;    /* the zone as this thread knows it: pointers beyond zone_span take the slow path, */
-    size_t zone_span;     /* which looks again */
+    uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
+    size_t zone_span;     /* have a readable header; others take the slow path, which looks whether the zone grew */
     struct qy_stack stacks[QY_CLASSES];
 
     struct qy_arena *arena;              /* NULL before first use */
@@ -120,20 +120,19 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
  */
 QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
 {
-    uint64_t *header = (uint64_t *)mem - 1;
-    if (QY_UNLIKELY((uintptr_t)header - t->zone_lo >= t->zone_span))
+    if (QY_UNLIKELY((uintptr_t)mem - t->zone_from >= t->zone_span))
         return false;
-    uint64_t key = *header;
+    uint64_t key = ((uint64_t *)mem)[-1];
     size_t tag = (uint16_t)key;
     if (QY_UNLIKELY(key != qy_tag_key(t, tag)->key))
         return false;
-    if (QY_UNLIKELY(*(uint32_t *)((char *)header - QY_CELL_TAG_EXTRA + tag) != (uint32_t)key))
+    if (QY_UNLIKELY(*(uint32_t *)((char *)mem + tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES) != (uint32_t)key))
         return false;
     struct qy_stack *stack = qy_tag_stack(t, tag);
     void **top = stack->top;
     if (QY_UNLIKELY(top == stack->limit))
         return false;
-    ((uint32_t *)header)[1] = 0;
+    ((uint32_t *)mem)[-1] = 0;
     *top = mem;
     QY_ADD_IN_PLACE(stack->top, sizeof *top);
     return true;

@@ -138,7 +138,7 @@ void qy_tcache_configure(struct qy_tcache *t)
 
 void qy_tcache_look_at_zone(struct qy_tcache *t)
 {
-    t->zone_lo = qy_zone.lo;
+    t->zone_from = qy_zone.lo + QY_CELL_HEADER_BYTES;
     t->zone_span = qy_load_relaxed(&qy_zone.span);
 }
 
