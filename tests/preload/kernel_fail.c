@@ -230,6 +230,35 @@ QTEST_X("where nothing can be mapped the break serves all that fits there (M-25)
     refuse_kinds(1u << FK_MMAP, true);
 }
 
+/*
+ * The break moves, what else is needed for the new part is refused, and so is the way back: then the break and the heap
+ * disagree. Failed before: the next growth took the lost part for its own ("corrupted top"). Near multiples of 64 MiB, where
+ * the allocator needs tables for the next part.
+ */
+QTEST("a break that has moved and can neither be used nor be moved back is lived with (M-20, M-25)")
+{
+    static struct block blocks[400];
+    struct rng r = rng_seeded(3);
+    const uintptr_t border = (uintptr_t)64 << 20;
+    int count = 0;
+    for (int i = 0; i < 10; i++) {
+        uintptr_t now = (uintptr_t)sbrk(0), next = (now + border) & -border;
+        if (next - now > 400000)
+            QT_CHECK(sbrk((intptr_t)(next - now - 400000)) != (void *)-1);
+        for (int k = 0; k < 20; k++) {
+            fk_fail(2, true);
+            struct block b;
+            if (block_take(&b, 60000, &r))
+                blocks[count++] = b;
+            fk_heal();
+            QT_CHECK(block_take(&b, 100 + rng_below(&r, 2000), &r));
+            blocks[count++] = b;
+        }
+    }
+    drop_all(blocks, count);
+    must_work();
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "--run"))
