@@ -9,8 +9,8 @@
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
 
-/* Bytes of one size that a thread keeps, for each block that tcache_count allows: 16 KiB for the default of 64. */
-#define BYTES_PER_COUNT 256
+/* Bytes of one size that a thread keeps, for each block that tcache_count allows: 8 KiB for the default of 64. */
+#define BYTES_PER_COUNT 128
 
 /* What an empty stack's pop sees: a header that is nobody's key. */
 static uint64_t nobody[2];
@@ -20,7 +20,7 @@ static size_t slots_for(unsigned class)
 {
     size_t count = qy_options.tcache_count;
     size_t fit = count * BYTES_PER_COUNT / (class * QY_CELL_UNIT);
-    return qy_min(count, qy_max(count / 4, fit));
+    return qy_min(count, qy_max(count / 8, fit));
 }
 
 size_t qy_cell_slots_needed(void)
