@@ -64,7 +64,7 @@ static void rain(int flags, double seconds)
     struct itimerval often = {{0, 500}, {0, 500}};
     setitimer(ITIMER_REAL, &often, NULL);
     double end = qt_seconds() + seconds;
-    for (unsigned i = 0; qt_seconds() < end; i++) {
+    for (unsigned i = 0; qt_seconds() < end || fired < 500; i++) { /* however busy the machine is */
         pthread_kill(t[i % WORKERS], SIGUSR1);
         if (i % 4 == 0)
             usleep(50);
@@ -74,7 +74,6 @@ static void rain(int flags, double seconds)
     leave = true;
     for (int i = 0; i < WORKERS; i++)
         thread_end(t[i]);
-    QT_CHECKF(fired > 500, "%ld signals", (long)fired);
 }
 
 QTEST("requests are undisturbed by thousands of signals a second, system calls restarted")
@@ -101,13 +100,12 @@ QTEST("handlers on an alternate stack see the same heap")
     sigaction(SIGUSR1, &action, NULL);
     pthread_t t = thread_start(alternate_worker, (void *)7);
     double end = qt_seconds() + stress_seconds(0.4);
-    while (qt_seconds() < end) {
+    while (qt_seconds() < end || fired < 100) {
         pthread_kill(t, SIGUSR1);
         usleep(100);
     }
     leave = true;
     thread_end(t);
-    QT_CHECK(fired > 100);
 }
 
 QTEST("errno is not changed by a request that succeeds (M-40)")
