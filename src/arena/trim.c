@@ -94,8 +94,7 @@ static bool purge_bins_locked(struct qy_arena *a)
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
             continue;
-        struct qy_chunk *head = qy_bin_head(&a->bins, i);
-        for (struct qy_chunk *c = head->fd; c != head; c = c->fd)
+        for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
             any |= purge_chunk(c);
     }
     return any;
@@ -107,8 +106,7 @@ static void age_bins_locked(struct qy_arena *a)
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
             continue;
-        struct qy_chunk *head = qy_bin_head(&a->bins, i);
-        for (struct qy_chunk *c = head->fd; c != head; c = c->fd) {
+        for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;) {
             if (!(c->size & QY_SEEN_FREE))
                 c->size |= QY_SEEN_FREE;
             else if (!(c->size & QY_PURGED) && purge_chunk(c))

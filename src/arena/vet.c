@@ -4,11 +4,10 @@
 #include "arena/internal.h"
 #include "chunk/freed.h"
 
-/*
- * The size word behind a block: what an overflow writes over first. True when it can be a size word. Without the
- * arena's lock a `false` may also mean that another thread is just changing the neighbour.
- */
-static bool neighbour_sound(struct qy_arena *a, struct qy_chunk *next)
+/* What is looked at here may just be changed by another thread: without the arena's lock, `false` is a suspicion. */
+
+/* The size word behind a block: what an overflow writes over first. */
+static bool next_sound(struct qy_arena *a, struct qy_chunk *next)
 {
     size_t size = qy_chunk_size(next);
     if (!qy_chunk_prev_inuse(next))
@@ -20,7 +19,19 @@ static bool neighbour_sound(struct qy_arena *a, struct qy_chunk *next)
         return false;
     if (size == QY_ALIGNMENT) /* a fencepost: nothing behind it */
         return inuse;
-    return size >= QY_MIN_CHUNK && qy_chunk_begins(qy_chunk_at(next, size));
+    /* A small one is looked through, for one byte may have made it a little larger; that costs one word of marks. */
+    return size >= QY_MIN_CHUNK && qy_chunk_begins(qy_chunk_at(next, size)) &&
+           (!qy_bin_is_small(size) || qy_chunk_whole(next, size));
+}
+
+/* P = 0 says that the chunk before is free: a stray NUL says so, too. */
+static bool prev_sound(const struct qy_chunk *c)
+{
+    if (qy_chunk_prev_inuse(c))
+        return true;
+    size_t size = c->prev_size;
+    struct qy_chunk *prev = qy_chunk_at((struct qy_chunk *)c, -size);
+    return (size & QY_TAG_BITS) == 0 && qy_chunk_marks(prev) == QY_BEGINS && qy_chunk_size(prev) == size;
 }
 
 static struct qy_arena *vet_block(const void *mem)
@@ -36,27 +47,31 @@ static struct qy_arena *vet_block(const void *mem)
     if (!(marks & QY_INUSE))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     size_t size = qy_chunk_size(c);
-    if (size < QY_MIN_CHUNK || (c->size & (QY_IS_MMAPPED | QY_PURGED)) ||
-        (c->size & QY_NON_MAIN_ARENA) != qy_arena_tag(a) || !qy_chunk_begins(qy_chunk_at(c, size)) ||
-        !qy_chunk_whole(c, size))
+    if (size < QY_MIN_CHUNK || (c->size & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(a) ||
+        !qy_chunk_begins(qy_chunk_at(c, size)) || !qy_chunk_whole(c, size))
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
     if (qy_freed_is_signed(mem))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return a;
 }
 
+static QY_COLD void look_again(struct qy_arena *a, const void *mem)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    qy_lock(&a->lock);
+    bool prev = prev_sound(c), next = next_sound(a, qy_chunk_next(c));
+    qy_unlock(&a->lock);
+    if (!prev)
+        qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
+    if (!next)
+        qy_fatal(QY_CORRUPTED_HEADER, mem, "this block was written past its end");
+}
+
 struct qy_arena *qy_arena_vet(const void *mem)
 {
     struct qy_arena *a = vet_block(mem);
-    if (!a)
-        return NULL;
-    struct qy_chunk *next = qy_chunk_next(qy_mem_chunk(mem));
-    if (QY_UNLIKELY(!neighbour_sound(a, next))) {
-        qy_lock(&a->lock);
-        bool sound = neighbour_sound(a, next);
-        qy_unlock(&a->lock);
-        if (!sound)
-            qy_fatal(QY_CORRUPTED_HEADER, mem, "this block was written past its end");
-    }
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (a && QY_UNLIKELY(!prev_sound(c) || !next_sound(a, qy_chunk_next(c))))
+        look_again(a, mem);
     return a;
 }

@@ -172,13 +172,31 @@ static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chun
     larger->fd_nextsize = smaller;
 }
 
-void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
+/* The size of a free chunk, checked before it is believed. */
+static size_t true_size(struct qy_bins *bins, struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
     if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_begins(qy_chunk_at(c, size)) ||
         qy_chunk_at(c, size)->prev_size != size ||
         (is_sealed(bins, size) ? c->seal != qy_freed_seal(c, size) : !qy_chunk_whole(c, size)))
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
+    return size;
+}
+
+struct qy_chunk *qy_bin_walk(struct qy_bins *bins, unsigned index, struct qy_chunk *c)
+{
+    struct qy_chunk *head = qy_bin_head(bins, index);
+    struct qy_chunk *next = follow(bins, c ? c : head, c ? c->fd : head->fd);
+    if (next == head)
+        return NULL;
+    must_link(next, next->bk == (c ? c : head));
+    true_size(bins, next);
+    return next;
+}
+
+void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
+{
+    size_t size = true_size(bins, c);
     struct qy_chunk *after = follow(bins, c, c->fd);
     struct qy_chunk *before = follow(bins, c, c->bk);
     must_link(c, after->bk == c && before->fd == c);

@@ -95,6 +95,12 @@ struct qy_chunk *qy_bin_fit(struct qy_bins *bins, unsigned index, size_t size);
 /* The next chunk of a bin above `index`, smallest first, found through the binmap (M-15); NULL when none. */
 struct qy_chunk *qy_bin_next_larger(struct qy_bins *bins, unsigned index);
 
+/*
+ * The chunk after `c` in a list, from its head on; NULL at the end. Every word that leads there is checked, and so is the
+ * size of what is returned: nothing else may be believed of a free chunk.
+ */
+struct qy_chunk *qy_bin_walk(struct qy_bins *bins, unsigned index, struct qy_chunk *c);
+
 /* Fast bins (M-11). A chunk there keeps its in-use mark; its link is `(address >> 12) ^ next`, as in ptmalloc. */
 QY_INLINE unsigned qy_fast_index(size_t chunk_size)
 {

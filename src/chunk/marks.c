@@ -88,62 +88,53 @@ void qy_granule_release(void *base)
 {
     struct qy_granule *g = qy_granule_of((uintptr_t)base);
     /*
-     * A racing free() of a wild pointer may still be reading the marks, so the struct stays where it is, for the
-     * next sub-heap that the kernel puts here; only its memory goes back.
+     * A racing free() of a wild pointer may still be reading the marks, so the struct stays where it is, for the next
+     * sub-heap that the kernel puts here; only its memory goes back.
      */
-    qy_marks_wipe(base, (char *)base + QY_GRANULE_BYTES);
     uintptr_t first = qy_align_up((uintptr_t)g->marks, qy_page_bytes);
     uintptr_t last = qy_align_down((uintptr_t)(g + 1), qy_page_bytes);
-    qy_pages_purge((void *)first, last - first);
+    bool purged = qy_pages_purge((void *)first, last - first);
+    for (size_t i = 0; i < QY_GRANULE_MARKS; i++) {
+        struct qy_marks *m = &g->marks[i];
+        if (purged && (uintptr_t)m >= first && (uintptr_t)(m + 1) <= last)
+            continue;
+        qy_store_relaxed(&m->begins, 0);
+        qy_store_relaxed(&m->inuse, 0);
+    }
     qy_store_relaxed(&g->owner, NULL);
 }
 
 /*
- * No mark in [from, to) of one granule. The first and the last word are shared with other chunks, whose marks may be changing;
- * what lies between belongs to this chunk alone.
+ * Whether a chunk begins in [from, to) of one granule. The first and the last word are shared with other chunks, whose
+ * marks may be changing; what lies between belongs to this chunk alone.
  */
-static bool none_within(struct qy_granule *g, uintptr_t from, uintptr_t to)
+static bool begins_within(struct qy_granule *g, uintptr_t from, uintptr_t to)
 {
-    const uint64_t *word = qy_mark_word(g, from), *last = qy_mark_word(g, to - 1);
+    const struct qy_marks *at = qy_marks_at(g, from), *last = qy_marks_at(g, to - 1);
     uint64_t found = ~(qy_mark_bit(from) - 1);
     uint64_t upto = qy_mark_bit(to) - 1;
     upto = upto ? upto : ~(uint64_t)0; /* `to` is the first of the next word */
-    if (word == last)
-        return (qy_load_relaxed(word) & found & upto) == 0;
-    found &= qy_load_relaxed(word++);
-    for (; word + 4 <= last; word += 4)
-        found |= (word[0] | word[1]) | (word[2] | word[3]);
-    for (; word < last; word++)
-        found |= *word;
-    return (found | (qy_load_relaxed(last) & upto)) == 0;
+    if (at == last)
+        return (qy_load_relaxed(&at->begins) & found & upto) != 0;
+    found &= qy_load_relaxed(&at++->begins);
+    for (; at + 4 <= last; at += 4)
+        found |= (at[0].begins | at[1].begins) | (at[2].begins | at[3].begins);
+    for (; at < last; at++)
+        found |= at->begins;
+    return (found | (qy_load_relaxed(&last->begins) & upto)) != 0;
 }
 
 bool qy_chunk_whole(const struct qy_chunk *c, size_t size)
 {
-    uintptr_t at = (uintptr_t)c + QY_MIN_CHUNK, end = (uintptr_t)c + size;
+    uintptr_t at = (uintptr_t)c + QY_ALIGNMENT, end = (uintptr_t)c + size;
     while (at < end) {
         struct qy_granule *g = qy_granule_of(at);
         uintptr_t to = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, end);
-        if (!g || !none_within(g, at, to))
+        if (!g || begins_within(g, at, to))
             return false;
         at = to;
     }
     return true;
-}
-
-void qy_marks_wipe(void *from, void *to)
-{
-    for (uintptr_t at = (uintptr_t)from; at < (uintptr_t)to;) {
-        uintptr_t after = (at | (QY_MARKS_PER_WORD * QY_ALIGNMENT - 1)) + 1;
-        struct qy_granule *g = qy_granule_of(at);
-        uint64_t *word = qy_mark_word(g, at);
-        uint64_t gone = ~(qy_mark_bit(at) - 1);
-        if (after > (uintptr_t)to)
-            gone &= qy_mark_bit((uintptr_t)to) - 1;
-        if (*word & gone) /* most words are empty, and reading does not make a page resident */
-            qy_store_relaxed(word, *word & ~gone);
-        at = after;
-    }
 }
 
 void qy_granules_lock(void)

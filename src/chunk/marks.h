@@ -1,18 +1,18 @@
 /*
  * Marks: what is true of the chunk heap, kept where the program cannot write by accident.
  *
- * Address space is looked at in granules of 64 MiB. A granule that holds chunks has an owner (its arena) and one
- * bit for every 16 bytes. A chunk is at least 32 bytes, so it has two bits of its own:
+ * Address space is looked at in granules of 64 MiB. A granule that holds chunks has an owner (its arena) and two bits for
+ * every 16 bytes:
  *
- *      bit of c       a chunk begins here
- *      bit of c + 16  ... and it is in use: with the program, in a thread cache or in a fast bin
+ *      begins   a chunk begins here
+ *      inuse    ... and it is in use: with the program, in a thread cache or in a fast bin
  *
- * Boundary tags (chunk.h) say the same, and one more word: the size. A tag that disagrees with the marks has been
- * written over, and nothing is done on its word. This is what makes forged chunks, forged sizes, forged
- * arenas and double frees visible at once, in the classic profile too, where tags must look as ptmalloc's do.
+ * Boundary tags (chunk.h) say the same, and one thing more: the size. A tag that disagrees with the marks has been written
+ * over, and nothing is done on its word. This is what makes forged chunks, forged sizes, forged arenas and double frees
+ * visible at once, in the classic profile too, where tags must look as ptmalloc's do.
  *
- * Written under the lock of the arena that owns the granule. Read without it by free(): the bits of a block
- * that the reader rightfully holds do not change meanwhile, and for any other block any answer is right.
+ * Written under the lock of the arena that owns the granule. Read without it by free(): the bits of a block that the reader
+ * rightfully holds do not change meanwhile, and for any other block any answer is right.
  */
 #ifndef QY_CHUNK_MARKS_H
 #define QY_CHUNK_MARKS_H
@@ -24,15 +24,22 @@
 #define QY_GRANULE_BYTES ((size_t)1 << QY_GRANULE_SHIFT)
 #define QY_VA_BITS 48 /* user addresses are below: x86-64 gives 47 bits, aarch64 48, more only to who asks */
 
-#define QY_MARKS_PER_WORD 64
-#define QY_GRANULE_WORDS (QY_GRANULE_BYTES / QY_ALIGNMENT / QY_MARKS_PER_WORD)
+/* The marks of 1 KiB, side by side so that both are in one cache line. */
+struct qy_marks {
+    uint64_t begins;
+    uint64_t inuse;
+};
+
+#define QY_MARKS_BITS 64
+#define QY_MARKS_BYTES (QY_MARKS_BITS * QY_ALIGNMENT)
+#define QY_GRANULE_MARKS (QY_GRANULE_BYTES / QY_MARKS_BYTES)
 
 struct qy_arena;
 
 struct qy_granule {
     struct qy_arena *owner; /* never changes while the granule is registered */
     size_t padding[7];
-    uint64_t marks[QY_GRANULE_WORDS];
+    struct qy_marks marks[QY_GRANULE_MARKS];
 };
 
 #define QY_LEAF_SHIFT (QY_GRANULE_SHIFT + 10)
@@ -66,14 +73,14 @@ bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner);
 /* Gives the one granule at `base` up: no chunk is left in it. Its marks go back to the kernel. */
 void qy_granule_release(void *base);
 
-QY_INLINE uint64_t *qy_mark_word(struct qy_granule *g, uintptr_t address)
+QY_INLINE struct qy_marks *qy_marks_at(struct qy_granule *g, uintptr_t address)
 {
-    return &g->marks[(address / QY_ALIGNMENT / QY_MARKS_PER_WORD) % QY_GRANULE_WORDS];
+    return &g->marks[address / QY_MARKS_BYTES % QY_GRANULE_MARKS];
 }
 
 QY_INLINE uint64_t qy_mark_bit(uintptr_t address)
 {
-    return (uint64_t)1 << (address / QY_ALIGNMENT % QY_MARKS_PER_WORD);
+    return (uint64_t)1 << (address / QY_ALIGNMENT % QY_MARKS_BITS);
 }
 
 /* The two marks of a chunk, or of what is said to be one. */
@@ -81,15 +88,10 @@ enum { QY_BEGINS = 1, QY_INUSE = 2 };
 
 QY_INLINE unsigned qy_granule_marks(struct qy_granule *g, uintptr_t c)
 {
-    unsigned shift = (unsigned)(c / QY_ALIGNMENT % QY_MARKS_PER_WORD);
-    uint64_t *word = qy_mark_word(g, c);
-    uint64_t marks = qy_load_relaxed(word) >> shift;
-    if (QY_UNLIKELY(shift == QY_MARKS_PER_WORD - 1)) {
-        /* The second mark is in the next word, perhaps of the next granule. */
-        struct qy_granule *h = qy_granule_of(c + QY_ALIGNMENT);
-        marks |= h ? qy_load_relaxed(qy_mark_word(h, c + QY_ALIGNMENT)) << 1 : 0;
-    }
-    return (unsigned)marks & (QY_BEGINS | QY_INUSE);
+    const struct qy_marks *marks = qy_marks_at(g, c);
+    unsigned shift = (unsigned)(c / QY_ALIGNMENT % QY_MARKS_BITS);
+    return (unsigned)(qy_load_relaxed(&marks->begins) >> shift & 1) |
+           (unsigned)(qy_load_relaxed(&marks->inuse) >> shift & 1) << 1;
 }
 
 /* Of any address whatever. */
@@ -97,19 +99,6 @@ QY_INLINE unsigned qy_chunk_marks(const struct qy_chunk *c)
 {
     struct qy_granule *g = qy_granule_of((uintptr_t)c);
     return g ? qy_granule_marks(g, (uintptr_t)c) : 0;
-}
-
-/* For addresses in granules that the caller's arena owns, under its lock. */
-QY_INLINE void qy_mark_set(uintptr_t address)
-{
-    uint64_t *word = qy_mark_word(qy_granule_of(address), address);
-    qy_store_relaxed(word, *word | qy_mark_bit(address));
-}
-
-QY_INLINE void qy_mark_clear(uintptr_t address)
-{
-    uint64_t *word = qy_mark_word(qy_granule_of(address), address);
-    qy_store_relaxed(word, *word & ~qy_mark_bit(address));
 }
 
 QY_INLINE bool qy_chunk_begins(const struct qy_chunk *c)
@@ -122,31 +111,33 @@ QY_INLINE bool qy_chunk_inuse(const struct qy_chunk *c)
     return (qy_chunk_marks(c) & QY_INUSE) != 0;
 }
 
+/* The four below: for chunks of the caller's arena, under its lock. */
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)
 {
-    qy_mark_set((uintptr_t)c);
+    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->begins;
+    qy_store_relaxed(word, *word | qy_mark_bit((uintptr_t)c));
 }
 
 QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
 {
-    qy_mark_clear((uintptr_t)c);
+    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->begins;
+    qy_store_relaxed(word, *word & ~qy_mark_bit((uintptr_t)c));
 }
 
 QY_INLINE void qy_chunk_mark_inuse(struct qy_chunk *c)
 {
-    qy_mark_set((uintptr_t)c + QY_ALIGNMENT);
+    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->inuse;
+    qy_store_relaxed(word, *word | qy_mark_bit((uintptr_t)c));
 }
 
 QY_INLINE void qy_chunk_mark_free(struct qy_chunk *c)
 {
-    qy_mark_clear((uintptr_t)c + QY_ALIGNMENT);
+    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->inuse;
+    qy_store_relaxed(word, *word & ~qy_mark_bit((uintptr_t)c));
 }
 
 /* True when no chunk begins in (c, c + size): the size in a tag is not larger than the chunk. */
 bool qy_chunk_whole(const struct qy_chunk *c, size_t size);
-
-/* Forgets every chunk in [from, to): the memory is given back. */
-void qy_marks_wipe(void *from, void *to);
 
 void qy_granules_lock(void);
 void qy_granules_unlock(void);

@@ -31,8 +31,7 @@ void qy_arena_stats(struct qy_arena *a, struct qy_arena_stats *stats)
     stats->top_bytes = a->top ? qy_chunk_size(a->top) : 0;
     count_fast(&a->bins, &stats->fast);
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
-        struct qy_chunk *head = qy_bin_head(&a->bins, i);
-        for (struct qy_chunk *c = head->fd; c != head; c = c->fd)
+        for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
             add(&stats->binned, qy_chunk_size(c));
     }
     qy_unlock(&a->lock);

@@ -231,15 +231,17 @@ void qy_run_collect(struct qy_run *run)
 
 unsigned qy_cell_vet(const void *cell)
 {
-    struct qy_run *run = qy_run_of((uintptr_t)cell);
+    /* By its header, which lies in the same run: the end of the zone has no run. */
+    struct qy_run *run = qy_run_of((uintptr_t)cell - QY_CELL_HEADER_BYTES);
     unsigned class = run->class, index = cell_index(run, cell);
-    if ((uintptr_t)cell % QY_CELL_UNIT || !run->owner || index >= run->cells || cell_at(run, index) != cell ||
-        !is_available(run, index))
+    if ((uintptr_t)cell % QY_CELL_UNIT || class == 0 || index >= run->cells || cell_at(run, index) != cell)
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
     const struct qy_class *k = &qy_classes[class];
     uint64_t header = *qy_cell_header((void *)cell);
     if (header == qy_key_when_free(k->key))
         already_free(cell);
+    if (!run->owner || !is_available(run, index))
+        qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
     if (header != k->key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
     if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)

@@ -3,6 +3,7 @@
  * profile, 16 stacks for each doubling, and a bound on all their bytes. There, requests are rounded up to where a
  * stack begins (3 % on average), so that whatever is in a stack serves every request that looks there.
  */
+#include "base/message.h"
 #include "chunk/freed.h"
 #include "options/options.h"
 #include "tcache/internal.h"
@@ -100,12 +101,23 @@ void qy_chunks_flush_all(struct qy_tcache *t)
         flush(t, &t->chunks[i]);
 }
 
+/* A block whose signature the program wrote over may be freed twice and not look it: here it is found all the same. */
+static void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
+{
+    bool found = false;
+    for (void **slot = stack->base; slot < stack->top; slot++)
+        found |= *slot == mem;
+    if (QY_UNLIKELY(found))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
+}
+
 bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
     if (!cached(size))
         return false;
     struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(size));
+    must_be_new(stack, mem);
     if (stack->top == stack->limit)
         return false;
     if (size > LARGEST_LINEAR && t->chunk_bytes + size > BYTES_AT_MOST)
