@@ -142,7 +142,7 @@ enum kind { CELL, CHUNK, MAPPED };
 /* What a pointer is. Every pointer of the program passes here or through qy_tcache_push. */
 struct identity {
     enum kind kind;
-    unsigned class;         /* of a cell */
+    unsigned cls;           /* of a cell */
     struct qy_arena *arena; /* of a chunk */
 };
 
@@ -150,7 +150,7 @@ static struct identity identify(const void *mem)
 {
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
-        id.class = qy_cell_vet(mem);
+        id.cls = qy_cell_vet(mem);
         return id;
     }
     id.arena = qy_arena_vet(mem);
@@ -163,7 +163,7 @@ static struct identity identify(const void *mem)
 static size_t usable(struct identity id, const void *mem)
 {
     if (id.kind == CELL)
-        return qy_classes[id.class].stride - QY_CELL_HEADER_BYTES;
+        return qy_classes[id.cls].stride - QY_CELL_HEADER_BYTES;
     return qy_chunk_usable(qy_mem_chunk(mem));
 }
 
@@ -177,7 +177,7 @@ static void free_identified(struct identity id, void *mem)
         memset(mem, (int)qy_options.perturb, usable(id, mem));
     struct qy_tcache *t = qy_tcache_enter();
     if (id.kind == CELL)
-        qy_cell_free(t, mem, id.class);
+        qy_cell_free(t, mem, id.cls);
     else if (!t || !qy_chunk_push(t, mem))
         qy_arena_put(id.arena, mem, !t || id.arena == t->arena);
     qy_tick(t);

@@ -41,8 +41,8 @@ static QY_NOINLINE void *new_slow(size_t size)
 
 struct nothrow;
 
-#define OPERATOR(type, name, ...)                                                                                \
-    QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__);                                                      \
+#define OPERATOR(type, name, ...)                           \
+    QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__); \
     type name(__VA_ARGS__)
 #define UNUSED __attribute__((unused))
 
@@ -120,12 +120,14 @@ OPERATOR(void, _ZdaPvmSt11align_val_t, void *mem, UNUSED size_t size, size_t ali
     _ZdaPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment, UNUSED const struct nothrow *tag)
+OPERATOR(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
+         UNUSED const struct nothrow *tag)
 {
     _ZdlPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment, UNUSED const struct nothrow *tag)
+OPERATOR(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
+         UNUSED const struct nothrow *tag)
 {
     _ZdaPvSt11align_val_t(mem, alignment);
 }

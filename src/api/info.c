@@ -160,7 +160,8 @@ static void add_sized(struct qy_text *text, const char *element, const char *typ
     qy_text_add(text, "/>\n");
 }
 
-static bool put_arena(FILE *out, struct qy_arena *a, struct qy_pile *fast, struct qy_pile *rest, size_t *system)
+static bool put_arena(FILE *out, struct qy_arena *a, struct qy_pile *fast, struct qy_pile *rest,
+                      size_t *system)
 {
     struct qy_arena_stats s;
     struct qy_text text = {0};
@@ -205,8 +206,9 @@ QY_EXPORT int malloc_info(int options, FILE *out)
     add_total(&text, "mmap", (struct qy_pile){mapped.blocks, mapped.bytes});
     add_total(&text, "runs", (struct qy_pile){runs.runs, runs.system_bytes});
     add_total(&text, "cells", runs.cells);
-    add_total(&text, "tcache", (struct qy_pile){caches.cells.count + caches.chunks.count,
-                                                caches.cells.bytes + caches.chunks.bytes});
+    add_total(
+        &text, "tcache",
+        (struct qy_pile){caches.cells.count + caches.chunks.count, caches.cells.bytes + caches.chunks.bytes});
     add_sized(&text, "system", "current", system + runs.system_bytes);
     add_sized(&text, "system", "max", system + runs.system_bytes);
     add_sized(&text, "aspace", "total", system + runs.system_bytes);

@@ -26,16 +26,16 @@ struct qy_arena {
     void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
     size_t system_bytes;        /* got from the kernel and not given back */
     size_t max_system_bytes;
-    size_t top_low;             /* top was never smaller since the last tick */
+    size_t top_low; /* top was never smaller since the last tick */
     struct qy_bins bins;
 };
 
 /* What a caller wants of an arena, and what else he gets. */
 struct qy_request {
-    size_t size;         /* of the chunk: qy_chunk_size_for */
-    void **stash;        /* room for more blocks of the same size, should they be at hand */
+    size_t size;  /* of the chunk: qy_chunk_size_for */
+    void **stash; /* room for more blocks of the same size, should they be at hand */
     unsigned room;
-    unsigned stashed;    /* how many were put there */
+    unsigned stashed;     /* how many were put there */
     uintptr_t clean_from; /* the block's memory from here on is known to be zero */
 };
 
@@ -78,9 +78,9 @@ void qy_arena_tick(struct qy_arena *a);
 void qy_arena_consolidate(struct qy_arena *a);
 
 /* The arena list. */
-struct qy_arena *qy_arena_pick(bool main_thread);     /* for a thread without one (M-31) */
+struct qy_arena *qy_arena_pick(bool main_thread);      /* for a thread without one (M-31) */
 struct qy_arena *qy_arena_another(struct qy_arena *a); /* when `a` cannot serve; NULL: there is none */
-void qy_arena_leave(struct qy_arena *a);              /* the thread is gone (M-33) */
+void qy_arena_leave(struct qy_arena *a);               /* the thread is gone (M-33) */
 struct qy_arena *qy_arena_first(void);
 unsigned qy_arena_count(void);
 void qy_arena_init(void);

@@ -19,7 +19,8 @@ static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
     struct qy_chunk *prev = qy_chunk_at(c, -size);
     if ((size & QY_TAG_BITS) || size < QY_MIN_CHUNK || !qy_chunk_begins(prev) || qy_chunk_inuse(prev) ||
         qy_chunk_size(prev) != size)
-        qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of the free block before this one disagrees");
+        qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c),
+                 "the size of the free block before this one disagrees");
     return prev;
 }
 
@@ -68,7 +69,8 @@ void qy_arena_consolidate_locked(struct qy_arena *a)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
     a->bins.have_fast = false;
-    for (size_t size = QY_MIN_CHUNK; size < QY_MIN_CHUNK + QY_FAST_BINS * QY_ALIGNMENT; size += QY_ALIGNMENT) {
+    for (size_t size = QY_MIN_CHUNK; size < QY_MIN_CHUNK + QY_FAST_BINS * QY_ALIGNMENT;
+         size += QY_ALIGNMENT) {
         struct qy_chunk *c;
         while ((c = qy_fast_pop(&a->bins, size)) != NULL)
             qy_arena_coalesce_locked(a, c);
@@ -107,7 +109,8 @@ static void inbox_push(struct qy_arena *a, void *mem)
     void *head = qy_load_relaxed(&a->inbox);
     do {
         *(uintptr_t *)mem = (uintptr_t)head ^ qy_freed_secret;
-    } while (!qy_cas_release(&a->inbox, &head, mem)); /* publishes link and signature to who empties the inbox */
+    } while (
+        !qy_cas_release(&a->inbox, &head, mem)); /* publishes link and signature to who empties the inbox */
 }
 
 static void *inbox_pop_locked(struct qy_arena *a)
@@ -121,7 +124,8 @@ static void *inbox_pop_locked(struct qy_arena *a)
     if (next) {
         struct qy_chunk *c = qy_mem_chunk(next);
         struct qy_granule *g = qy_granule_of((uintptr_t)c);
-        if (!g || g->owner != a || ((uintptr_t)next & QY_TAG_BITS) || !qy_chunk_begins(c) || !qy_chunk_inuse(c))
+        if (!g || g->owner != a || ((uintptr_t)next & QY_TAG_BITS) || !qy_chunk_begins(c) ||
+            !qy_chunk_inuse(c))
             qy_fatal(QY_CORRUPTED_LIST, mem, "the link in this free block was written over");
     }
     a->inbox_rest = next;

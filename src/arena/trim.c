@@ -24,7 +24,8 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
     if (!prev || a->top != qy_subheap_first(heap))
         return false;
     struct qy_chunk *fence = qy_chunk_at(prev, prev->size - QY_MIN_CHUNK);
-    if (!qy_chunk_begins(fence) || fence->size != (QY_ALIGNMENT | (fence->size & QY_PREV_INUSE) | qy_arena_tag(a)))
+    if (!qy_chunk_begins(fence) ||
+        fence->size != (QY_ALIGNMENT | (fence->size & QY_PREV_INUSE) | qy_arena_tag(a)))
         return false;
     size_t before = qy_chunk_prev_inuse(fence) ? 0 : fence->prev_size;
     if (before + QY_MIN_CHUNK + (QY_SUBHEAP_BYTES - prev->size) < pad + QY_MIN_CHUNK + qy_page_bytes)

@@ -19,9 +19,9 @@
 #define qy_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
 
 /* On failure *expected holds what was found, with relaxed order: callers loop or give up. */
-#define qy_cas_acquire(p, expected, v)                                                                           \
+#define qy_cas_acquire(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
-#define qy_cas_release(p, expected, v)                                                                           \
+#define qy_cas_release(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
 
 #define qy_fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)

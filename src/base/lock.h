@@ -10,14 +10,14 @@
 #include "base/compiler.h"
 
 enum qy_rank {
-    QY_RANK_INIT,      /* start-up, once */
-    QY_RANK_ROSTER,    /* the list of thread caches, and of those no thread uses */
-    QY_RANK_CACHE,     /* the runs of one thread cache */
-    QY_RANK_ARENAS,    /* the list of arenas */
-    QY_RANK_ARENA,     /* one arena; several at a time only in fork, in list order */
-    QY_RANK_ZONE,      /* free runs */
-    QY_RANK_MAPPED,    /* the register of mappings of their own */
-    QY_RANK_GRANULES,  /* the granule table, while it grows */
+    QY_RANK_INIT,     /* start-up, once */
+    QY_RANK_ROSTER,   /* the list of thread caches, and of those no thread uses */
+    QY_RANK_CACHE,    /* the runs of one thread cache */
+    QY_RANK_ARENAS,   /* the list of arenas */
+    QY_RANK_ARENA,    /* one arena; several at a time only in fork, in list order */
+    QY_RANK_ZONE,     /* free runs */
+    QY_RANK_MAPPED,   /* the register of mappings of their own */
+    QY_RANK_GRANULES, /* the granule table, while it grows */
     QY_RANK_COUNT
 };
 
@@ -26,7 +26,10 @@ struct qy_lock {
     uint32_t rank;
 };
 
-#define QY_LOCK_INIT(r) {0, (r)}
+#define QY_LOCK_INIT(r) \
+    {                   \
+        0, (r)          \
+    }
 
 void qy_lock(struct qy_lock *lock);
 bool qy_trylock(struct qy_lock *lock);

@@ -49,7 +49,8 @@ static struct qy_chunk *follow(struct qy_bins *bins, struct qy_chunk *from, stru
 static void must_link(struct qy_chunk *c, bool agrees)
 {
     if (!agrees)
-        qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(c), "the links of this free block and its neighbours disagree");
+        qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(c),
+                 "the links of this free block and its neighbours disagree");
 }
 
 /* Small chunks are looked through at once; in the classic profile a free chunk holds nothing that ptmalloc's does not. */

@@ -39,7 +39,8 @@ void qy_bins_check(struct qy_bins *bins)
                 continue;
             must(size <= last_size, c, "I-19: a classic large bin is sorted, larger first");
             if (!qy_bin_is_small(size))
-                must((size == last_size) == (c->fd_nextsize == NULL), c, "I-20: only the first of a size is in the list of sizes");
+                must((size == last_size) == (c->fd_nextsize == NULL), c,
+                     "I-20: only the first of a size is in the list of sizes");
             last_size = size;
         }
     }

@@ -34,10 +34,11 @@ struct qy_chunk {
     uint64_t seal;
 };
 
-#define QY_PREV_INUSE ((size_t)1)     /* P: the chunk before this one is in use */
-#define QY_IS_MMAPPED ((size_t)2)     /* M: the chunk is a mapping of its own */
-#define QY_NON_MAIN_ARENA ((size_t)4) /* A: the chunk lies in a sub-heap of an arena other than the main one */
-#define QY_TAG_BITS ((size_t)15)      /* what alignment keeps free */
+#define QY_PREV_INUSE ((size_t)1) /* P: the chunk before this one is in use */
+#define QY_IS_MMAPPED ((size_t)2) /* M: the chunk is a mapping of its own */
+#define QY_NON_MAIN_ARENA \
+    ((size_t)4)                  /* A: the chunk lies in a sub-heap of an arena other than the main one */
+#define QY_TAG_BITS ((size_t)15) /* what alignment keeps free */
 
 /* Of a free chunk, where M means nothing: its age, for who gives pages back (arena/trim.c). Classic: never set. */
 #define QY_SEEN_FREE ((size_t)2) /* it was free at the last tick */
@@ -46,7 +47,7 @@ struct qy_chunk {
 
 #define QY_ALIGNMENT ((size_t)16)
 #define QY_HEADER_BYTES ((size_t)16) /* from a chunk to its memory */
-#define QY_TAG_BYTES ((size_t)8)     /* what a block costs: its size word; prev_size belongs to the neighbour */
+#define QY_TAG_BYTES ((size_t)8) /* what a block costs: its size word; prev_size belongs to the neighbour */
 #define QY_MIN_CHUNK ((size_t)32)
 
 QY_STATIC_ASSERT(offsetof(struct qy_chunk, fd) == QY_HEADER_BYTES, "user memory starts where fd is");

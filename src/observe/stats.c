@@ -45,14 +45,14 @@ void qy_run_stats(struct qy_run_stats *stats)
     stats->system_bytes = (zone.taken + zone.dirty) << QY_RUN_SHIFT;
     for (size_t i = 0; i < zone.used_once; i++) {
         const struct qy_run *run = &qy_zone.runs[i];
-        unsigned class = qy_load_relaxed(&run->class);
-        if (!qy_load_relaxed(&run->owner) || class >= QY_CLASSES)
+        unsigned cls = qy_load_relaxed(&run->cls);
+        if (!qy_load_relaxed(&run->owner) || cls >= QY_CLASSES)
             continue;
         size_t used = (size_t)qy_load_relaxed(&run->available) - qy_load_relaxed(&run->free);
         for (unsigned w = 0; w < QY_RUN_WORDS; w++)
             used -= (size_t)__builtin_popcountll(qy_load_relaxed(&run->remote_bits[w]));
         stats->cells.count += used;
-        stats->cells.bytes += used * qy_classes[class].stride;
+        stats->cells.bytes += used * qy_classes[cls].stride;
     }
     stats->free_bytes = stats->system_bytes - stats->cells.bytes;
 }

@@ -15,10 +15,10 @@ struct qy_pile {
 
 struct qy_arena_stats {
     size_t system_bytes, max_system_bytes;
-    struct qy_pile fast;  /* chunks in fast bins */
+    struct qy_pile fast;   /* chunks in fast bins */
     struct qy_pile binned; /* chunks in the other bins, without top */
     size_t top_bytes;
-    size_t inuse_bytes;   /* the rest: blocks with their headers, and the heap's own */
+    size_t inuse_bytes; /* the rest: blocks with their headers, and the heap's own */
 };
 
 struct qy_run_stats {

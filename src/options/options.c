@@ -21,7 +21,7 @@ struct option {
 struct qy_options qy_options;
 
 static const struct option table[] = {
-#define OPTION(name, type, min, max, def, classic, env, tunable, mallopt, text)                                  \
+#define OPTION(name, type, min, max, def, classic, env, tunable, mallopt, text) \
     {#name, env, tunable, min, max, def, classic, &qy_options.name, type, mallopt},
 #include "options/options.def"
 #undef OPTION
@@ -54,7 +54,10 @@ static struct slice cut(struct slice *rest, char separator)
 
 static int digit(char c, int base)
 {
-    int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+    int d = c >= '0' && c <= '9'   ? c - '0'
+            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                   : 99;
     return d < base ? d : -1;
 }
 
@@ -80,7 +83,8 @@ static bool parse_number(struct slice s, bool suffixes, uint64_t *value)
     uint64_t n = 0;
     for (size_t i = 0; i < s.length; i++) {
         int d = digit(s.at[i], base);
-        if (d < 0 || __builtin_mul_overflow(n, (uint64_t)base, &n) || __builtin_add_overflow(n, (uint64_t)d, &n))
+        if (d < 0 || __builtin_mul_overflow(n, (uint64_t)base, &n) ||
+            __builtin_add_overflow(n, (uint64_t)d, &n))
             return false;
     }
     if (n > (UINT64_MAX >> shift))

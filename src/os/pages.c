@@ -48,7 +48,8 @@ void *qy_pages_map(size_t bytes, const char *name)
 bool qy_pages_map_at(void *at, size_t bytes, const char *name)
 {
     int saved = errno;
-    void *got = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    void *got =
+        mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     bool done = got == at;
     if (done)
         name_pages(at, bytes, name);

@@ -29,23 +29,23 @@ static QY_COLD void already_free(const void *cell)
 
 static unsigned cell_index(const struct qy_run *run, const void *cell)
 {
-    const struct qy_class *k = &qy_classes[run->class];
+    const struct qy_class *k = &qy_classes[run->cls];
     uint32_t offset = (uint32_t)((uintptr_t)cell & (QY_RUN_BYTES - 1)) - k->first;
     return (unsigned)(((uint64_t)offset * k->inverse) >> 32);
 }
 
 QY_INLINE char *cell_at(const struct qy_run *run, unsigned index)
 {
-    const struct qy_class *k = &qy_classes[run->class];
+    const struct qy_class *k = &qy_classes[run->cls];
     return qy_run_base(run) + k->first + (size_t)index * k->stride;
 }
 
-void qy_run_start(struct qy_run *run, unsigned class, void *owner)
+void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
 {
     run->next = run->prev = NULL;
-    run->class = (uint8_t)class;
+    run->cls = (uint8_t)cls;
     run->listed = false;
-    run->cells = qy_classes[class].cells;
+    run->cells = qy_classes[cls].cells;
     run->available = run->free = run->carved = run->idle = 0;
     run->first_word = QY_RUN_WORDS;
     memset(run->free_bits, 0, sizeof run->free_bits);
@@ -55,9 +55,10 @@ void qy_run_start(struct qy_run *run, unsigned class, void *owner)
 /* A cell is available while both headers that bound it are there: no block is handed out that free() would refuse. */
 static bool is_available(const struct qy_run *run, unsigned index)
 {
-    const struct qy_class *k = &qy_classes[run->class];
+    const struct qy_class *k = &qy_classes[run->cls];
     size_t header = k->first + (size_t)index * k->stride - QY_CELL_HEADER_BYTES;
-    return (run->carved >> (header / qy_page_bytes) & 1) && (run->carved >> ((header + k->stride) / qy_page_bytes) & 1);
+    return (run->carved >> (header / qy_page_bytes) & 1) &&
+           (run->carved >> ((header + k->stride) / qy_page_bytes) & 1);
 }
 
 /* The headers that lie in a page: `from` to below `to`; the last of a run closes its last cell off. */
@@ -67,10 +68,11 @@ struct range {
 
 static struct range headers_in_page(const struct qy_run *run, unsigned page)
 {
-    const struct qy_class *k = &qy_classes[run->class];
+    const struct qy_class *k = &qy_classes[run->cls];
     size_t first_header = k->first - QY_CELL_HEADER_BYTES;
     size_t start = page * qy_page_bytes, end = start + qy_page_bytes;
-    unsigned from = start <= first_header ? 0 : (unsigned)((start - first_header + k->stride - 1) / k->stride);
+    unsigned from =
+        start <= first_header ? 0 : (unsigned)((start - first_header + k->stride - 1) / k->stride);
     unsigned to = (unsigned)((end - first_header + k->stride - 1) / k->stride);
     return (struct range){(unsigned)qy_min(from, run->cells + 1u), (unsigned)qy_min(to, run->cells + 1u)};
 }
@@ -84,7 +86,7 @@ static struct range cells_of_page(const struct qy_run *run, unsigned page)
 
 static void carve_page(struct qy_run *run)
 {
-    const struct qy_class *k = &qy_classes[run->class];
+    const struct qy_class *k = &qy_classes[run->cls];
     unsigned page = qy_low_bit(~(uint64_t)run->carved);
     struct range headers = headers_in_page(run, page);
     uint64_t header = qy_key_when_free(k->key);
@@ -137,7 +139,7 @@ static void forget_page(struct qy_run *run, unsigned page)
 unsigned qy_run_purge(struct qy_run *run, bool all)
 {
     unsigned idle = 0, purged = 0;
-    unsigned cells_per_page = (unsigned)(qy_page_bytes / qy_classes[run->class].stride);
+    unsigned cells_per_page = (unsigned)(qy_page_bytes / qy_classes[run->cls].stride);
     for (unsigned page = 0; run->free >= cells_per_page && page < QY_RUN_BYTES / qy_page_bytes; page++) {
         if (!(run->carved >> page & 1) || !page_is_idle(run, page))
             continue;
@@ -220,7 +222,8 @@ void qy_run_collect(struct qy_run *run)
     for (unsigned w = 0; w < words; w++) {
         if (!qy_load_relaxed(&run->remote_bits[w]))
             continue;
-        uint64_t bits = qy_swap_acquire(&run->remote_bits[w], 0); /* pairs with the release in qy_run_put_remote */
+        uint64_t bits =
+            qy_swap_acquire(&run->remote_bits[w], 0); /* pairs with the release in qy_run_put_remote */
         if (run->free_bits[w] & bits)
             already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
         run->free_bits[w] |= bits;
@@ -233,10 +236,10 @@ unsigned qy_cell_vet(const void *cell)
 {
     /* By its header, which lies in the same run: the end of the zone has no run. */
     struct qy_run *run = qy_run_of((uintptr_t)cell - QY_CELL_HEADER_BYTES);
-    unsigned class = run->class, index = cell_index(run, cell);
-    if ((uintptr_t)cell % QY_CELL_UNIT || class == 0 || index >= run->cells || cell_at(run, index) != cell)
+    unsigned cls = run->cls, index = cell_index(run, cell);
+    if ((uintptr_t)cell % QY_CELL_UNIT || cls == 0 || index >= run->cells || cell_at(run, index) != cell)
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
-    const struct qy_class *k = &qy_classes[class];
+    const struct qy_class *k = &qy_classes[cls];
     uint64_t header = *qy_cell_header((void *)cell);
     if (header == qy_key_when_free(k->key))
         already_free(cell);
@@ -246,5 +249,5 @@ unsigned qy_cell_vet(const void *cell)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
     if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
-    return class;
+    return cls;
 }

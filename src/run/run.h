@@ -31,8 +31,8 @@
 
 #define QY_CELL_HEADER_BYTES 8u
 #define QY_CELL_UNIT 16u
-#define QY_CELL_TAG_EXTRA 8u    /* so that no byte of a header is a NUL that an overflow could leave unchanged */
-#define QY_CLASSES 65u          /* class c has a stride of 16 c; class 0 is none */
+#define QY_CELL_TAG_EXTRA 8u /* so that no byte of a header is a NUL that an overflow could leave unchanged */
+#define QY_CLASSES 65u       /* class c has a stride of 16 c; class 0 is none */
 #define QY_RUN_MAX_CELLS 2048u
 #define QY_RUN_WORDS (QY_RUN_MAX_CELLS / 64)
 
@@ -41,18 +41,18 @@ struct qy_run {
     struct qy_run *next, *prev; /* the owner's list of runs with free cells, or the zone's lists */
     void *owner;                /* the thread cache; NULL in the zone */
     uint64_t freed_at_ms;       /* in the zone: when it came back */
-    uint8_t class;
-    uint8_t listed;             /* in its owner's list */
-    uint16_t cells;             /* that fit */
-    uint16_t available;         /* of them, whose header and closing header are in carved pages */
-    uint16_t free;              /* of these: bits set in free_bits */
-    uint16_t carved;            /* bit p: page p has its headers; others are not touched, or were given back */
-    uint16_t idle;              /* bit p: at the last tick, no block lay in page p */
-    uint16_t first_word;        /* words below are empty: where to look for a free cell */
+    uint8_t cls;
+    uint8_t listed;      /* in its owner's list */
+    uint16_t cells;      /* that fit */
+    uint16_t available;  /* of them, whose header and closing header are in carved pages */
+    uint16_t free;       /* of these: bits set in free_bits */
+    uint16_t carved;     /* bit p: page p has its headers; others are not touched, or were given back */
+    uint16_t idle;       /* bit p: at the last tick, no block lay in page p */
+    uint16_t first_word; /* words below are empty: where to look for a free cell */
     uint64_t free_bits[QY_RUN_WORDS];
 
     struct qy_run *inbox_next QY_ALIGNED(64);
-    uint32_t pending;           /* atomic: 1 while the run is in its owner's inbox */
+    uint32_t pending;                   /* atomic: 1 while the run is in its owner's inbox */
     uint64_t remote_bits[QY_RUN_WORDS]; /* atomic: freed by others, not yet collected */
 };
 
@@ -61,7 +61,7 @@ struct qy_class {
     uint32_t inverse; /* offset * inverse >> 32 is offset / stride, for offsets below 64 KiB */
     uint16_t first;
     uint16_t cells;
-    uint64_t key;     /* the header of a block in use */
+    uint64_t key; /* the header of a block in use */
 };
 
 extern struct qy_class qy_classes[QY_CLASSES];
@@ -94,7 +94,7 @@ QY_INLINE uint64_t qy_key_when_free(uint64_t key)
 unsigned qy_cell_vet(const void *cell);
 
 /* Sets a run from the zone up for `class`. */
-void qy_run_start(struct qy_run *run, unsigned class, void *owner);
+void qy_run_start(struct qy_run *run, unsigned cls, void *owner);
 
 /*
  * Takes up to `most` free cells, lowest address first; returns how many went to cells[]. Headers are carved a page at a time,

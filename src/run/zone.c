@@ -220,7 +220,8 @@ bool qy_zone_shrink(void)
 struct qy_zone_stats qy_zone_stats(void)
 {
     qy_lock(&zone_lock);
-    struct qy_zone_stats stats = {.taken = qy_zone.taken, .purged = qy_zone.purged, .used_once = qy_zone.fresh};
+    struct qy_zone_stats stats = {
+        .taken = qy_zone.taken, .purged = qy_zone.purged, .used_once = qy_zone.fresh};
     stats.dirty = stats.used_once - stats.taken - stats.purged;
     qy_unlock(&zone_lock);
     return stats;

@@ -19,7 +19,8 @@ bool qy_break_grow(struct qy_break *seg, size_t bytes, size_t if_apart, struct q
     if (!piece->continues) {
         /* First use, or the program moved the break: start anew behind it, and end at a page boundary (M-20). */
         piece->from = (char *)qy_align_up((uintptr_t)was, CHUNK_ALIGNMENT);
-        uintptr_t wanted = qy_align_up((uintptr_t)piece->to + if_apart + (size_t)(piece->from - was), qy_page_bytes);
+        uintptr_t wanted =
+            qy_align_up((uintptr_t)piece->to + if_apart + (size_t)(piece->from - was), qy_page_bytes);
         size_t more = wanted - (uintptr_t)piece->to;
         if (more) {
             char *end = qy_brk_move((intptr_t)more);

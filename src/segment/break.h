@@ -9,14 +9,15 @@
 #include "base/bits.h"
 
 struct qy_break {
-    char *end;    /* where we left the break; NULL before first use */
-    char *first;  /* the lowest address we ever got */
+    char *end;   /* where we left the break; NULL before first use */
+    char *first; /* the lowest address we ever got */
 };
 
 /* What qy_break_grow got. */
 struct qy_break_piece {
-    char *from, *to;   /* [from, to): new memory, zero; `to` is at a page boundary, `from` is aligned for a chunk */
-    bool continues;    /* `from` is where our memory ended: nobody moved the break meanwhile */
+    char *from,
+        *to; /* [from, to): new memory, zero; `to` is at a page boundary, `from` is aligned for a chunk */
+    bool continues; /* `from` is where our memory ended: nobody moved the break meanwhile */
 };
 
 /*

@@ -16,49 +16,49 @@
 static uint64_t nobody[2];
 static void *empty_stack[1] = {&nobody[1]};
 
-static size_t slots_for(unsigned class)
+static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    size_t fit = count * BYTES_PER_COUNT / (class * QY_CELL_UNIT);
+    size_t fit = count * BYTES_PER_COUNT / (cls * QY_CELL_UNIT);
     return qy_min(count, qy_max(count / 8, fit));
 }
 
 size_t qy_cell_slots_needed(void)
 {
     size_t slots = 0;
-    for (unsigned class = 1; class < QY_CLASSES; class++)
-        slots += 1 + slots_for(class);
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++)
+        slots += 1 + slots_for(cls);
     return slots;
 }
 
-static void set_stack(struct qy_tcache *t, unsigned class, void **base, size_t slots)
+static void set_stack(struct qy_tcache *t, unsigned cls, void **base, size_t slots)
 {
-    t->keys[class].base = t->stacks[class].top = base;
-    t->stacks[class].limit = base + slots;
+    t->keys[cls].base = t->stacks[cls].top = base;
+    t->stacks[cls].limit = base + slots;
 }
 
 void qy_cell_stacks_init(struct qy_tcache *t)
 {
-    for (unsigned class = 0; class < QY_CLASSES; class++) {
-        t->keys[class].key = qy_classes[class].key;
-        set_stack(t, class, empty_stack + 1, 0);
+    for (unsigned cls = 0; cls < QY_CLASSES; cls++) {
+        t->keys[cls].key = qy_classes[cls].key;
+        set_stack(t, cls, empty_stack + 1, 0);
     }
 }
 
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
-static void open_stack(struct qy_tcache *t, unsigned class)
+static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(t->keys[class].base == empty_stack + 1) && slots_for(class) && !qy_options.perturb) {
-        void **slots = qy_tcache_slots(t, 1 + slots_for(class));
+    if (QY_UNLIKELY(t->keys[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb) {
+        void **slots = qy_tcache_slots(t, 1 + slots_for(cls));
         slots[0] = empty_stack[0];
-        set_stack(t, class, slots + 1, slots_for(class));
+        set_stack(t, cls, slots + 1, slots_for(cls));
     }
 }
 
 /* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */
 static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
-    struct qy_run **first = &t->runs[run->class];
+    struct qy_run **first = &t->runs[run->cls];
     run->listed = true;
     if (!*first) {
         *first = run->next = run->prev = run;
@@ -71,7 +71,7 @@ static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
 
 static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
-    struct qy_run **first = &t->runs[run->class];
+    struct qy_run **first = &t->runs[run->cls];
     run->listed = false;
     if (run->next == run) {
         *first = NULL;
@@ -110,11 +110,11 @@ static void collect_locked(struct qy_tcache *t, unsigned most)
     }
 }
 
-static void tidy_class_locked(struct qy_tcache *t, unsigned class, enum qy_purge purge)
+static void tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge purge)
 {
-    struct qy_run *run = t->runs[class];
+    struct qy_run *run = t->runs[cls];
     for (struct qy_run *next; run; run = next) {
-        next = run->next == t->runs[class] ? NULL : run->next;
+        next = run->next == t->runs[cls] ? NULL : run->next;
         if (qy_run_is_empty(run)) {
             unlist_run_locked(t, run);
             qy_zone_put(run);
@@ -128,8 +128,8 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge)
 {
     qy_lock(&t->lock);
     collect_locked(t, ~0u);
-    for (unsigned class = 1; class < QY_CLASSES; class++)
-        tidy_class_locked(t, class, purge);
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++)
+        tidy_class_locked(t, cls, purge);
     qy_unlock(&t->lock);
 }
 
@@ -198,10 +198,10 @@ static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
     put_others_cells(cells, t ? put_own_cells(t, cells, count) : count);
 }
 
-void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count)
+void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
 {
-    struct qy_stack *stack = qy_stack_at(t, class * QY_CELL_UNIT);
-    void **base = t->keys[class].base;
+    struct qy_stack *stack = qy_stack_at(t, cls * QY_CELL_UNIT);
+    void **base = t->keys[cls].base;
     put_cells(t, base, count);
     unsigned left = (unsigned)(stack->top - base) - count;
     for (unsigned i = 0; i < left; i++)
@@ -211,40 +211,40 @@ void qy_cells_flush(struct qy_tcache *t, unsigned class, unsigned count)
 
 void qy_cells_flush_all(struct qy_tcache *t)
 {
-    for (unsigned class = 1; class < QY_CLASSES; class++) {
-        unsigned count = (unsigned)(t->stacks[class].top - t->keys[class].base);
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
+        unsigned count = (unsigned)(t->stacks[cls].top - t->keys[cls].base);
         if (count)
-            qy_cells_flush(t, class, count);
+            qy_cells_flush(t, cls, count);
     }
 }
 
-static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned class)
+static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_run *run = t->runs[class];
+    struct qy_run *run = t->runs[cls];
     if (!run && (run = qy_zone_take(t)) != NULL) {
-        qy_run_start(run, class, t);
+        qy_run_start(run, cls, t);
         list_run_locked(t, run);
     }
     return run;
 }
 
-static void *revive(struct qy_tcache *t, void *cell, unsigned class)
+static void *revive(struct qy_tcache *t, void *cell, unsigned cls)
 {
-    uint64_t key = t->keys[class].key;
+    uint64_t key = t->keys[cls].key;
     if (*qy_cell_header(cell) != qy_key_when_free(key))
         qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
     *qy_cell_header(cell) = key;
     return cell;
 }
 
-static unsigned take_cells_locked(struct qy_tcache *t, unsigned class, void **cells, unsigned wanted)
+static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **cells, unsigned wanted)
 {
     unsigned count = 0;
     collect_locked(t, COLLECT_AT_MOST);
     for (int i = 0; i < RUNS_AT_MOST && count < wanted; i++) {
         /* Fresh memory only for the caller's block, a page at a time: what is taken ahead is resident. */
-        struct qy_run *run = t->runs[class];
-        if (count > 0 ? !run || run->free == 0 : !(run = run_with_cells(t, class)))
+        struct qy_run *run = t->runs[cls];
+        if (count > 0 ? !run || run->free == 0 : !(run = run_with_cells(t, cls)))
             break;
         count += qy_run_take(run, cells + count, wanted - count);
         if (!qy_run_has_cells(run))
@@ -253,40 +253,41 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned class, void **ce
     return count;
 }
 
-void *qy_cell_refill(struct qy_tcache *t, unsigned class)
+void *qy_cell_refill(struct qy_tcache *t, unsigned cls)
 {
-    open_stack(t, class);
-    struct qy_stack *stack = &t->stacks[class];
-    void **base = t->keys[class].base;
+    open_stack(t, cls);
+    struct qy_stack *stack = &t->stacks[cls];
+    void **base = t->keys[cls].base;
     if (stack->top != base) /* not empty, and yet the fast path did not take it */
         qy_fatal(QY_WRITE_AFTER_FREE, stack->top[-1], "the header of this free block was written over");
     void *cells[128];
-    unsigned wanted = 1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
+    unsigned wanted =
+        1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
     qy_lock(&t->lock);
-    unsigned count = take_cells_locked(t, class, cells, wanted);
+    unsigned count = take_cells_locked(t, cls, cells, wanted);
     qy_unlock(&t->lock);
     if (count == 0)
         return NULL;
     /* Lowest address on top, so that blocks are handed out upwards. */
     for (unsigned i = count - 1; i > 0; i--)
         *stack->top++ = cells[i];
-    return revive(t, cells[0], class);
+    return revive(t, cells[0], cls);
 }
 
-void qy_cell_free(struct qy_tcache *t, void *cell, unsigned class)
+void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
-    *qy_cell_header(cell) = qy_key_when_free(qy_classes[class].key);
+    *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
     if (t) {
         qy_tcache_look_at_zone(t);
-        open_stack(t, class);
+        open_stack(t, cls);
     }
-    struct qy_stack *stack = t ? &t->stacks[class] : NULL;
-    unsigned room = t ? (unsigned)(stack->limit - t->keys[class].base) : 0;
+    struct qy_stack *stack = t ? &t->stacks[cls] : NULL;
+    unsigned room = t ? (unsigned)(stack->limit - t->keys[cls].base) : 0;
     if (room == 0) {
         put_cells(t, &cell, 1);
         return;
     }
     if (stack->top == stack->limit)
-        qy_cells_flush(t, class, (room + 1) / 2);
+        qy_cells_flush(t, cls, (room + 1) / 2);
     *stack->top++ = cell;
 }

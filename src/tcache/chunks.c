@@ -37,21 +37,21 @@ size_t qy_chunk_round(size_t size)
 }
 
 /* Slots for a class: the count the options say, less for large chunks, of which two are enough. */
-static size_t slots_for(unsigned class)
+static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    if (class < LINEAR_CLASSES)
+    if (cls < LINEAR_CLASSES)
         return count;
-    size_t size = (size_t)1 << (FIRST_DOUBLING + (class - LINEAR_CLASSES) / 16);
+    size_t size = (size_t)1 << (FIRST_DOUBLING + (cls - LINEAR_CLASSES) / 16);
     return qy_min(count, qy_max(2, BYTES_PER_CLASS / size));
 }
 
-static struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned class)
+static struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_chunk_stack *stack = &t->chunks[class];
+    struct qy_chunk_stack *stack = &t->chunks[cls];
     if (QY_UNLIKELY(!stack->base)) {
-        stack->base = stack->top = qy_tcache_slots(t, slots_for(class));
-        stack->limit = stack->base + slots_for(class);
+        stack->base = stack->top = qy_tcache_slots(t, slots_for(cls));
+        stack->limit = stack->base + slots_for(cls);
     }
     return stack;
 }
@@ -59,8 +59,8 @@ static struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned class)
 size_t qy_chunk_slots_needed(void)
 {
     size_t slots = 0;
-    for (unsigned class = 0; class < QY_CHUNK_CLASSES; class++)
-        slots += slots_for(class);
+    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
+        slots += slots_for(cls);
     return slots;
 }
 

@@ -40,31 +40,33 @@ struct qy_chunk_stack {
 };
 
 struct qy_tcache {
-    size_t request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path.
+    size_t
+        request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path.
                              Others may set it to 0 at any moment; the thread finds that sooner or later */
-    uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
-    size_t zone_span;     /* have a readable header; others take the slow path, which looks whether the zone grew */
+    uintptr_t zone_from; /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
+    size_t
+        zone_span; /* have a readable header; others take the slow path, which looks whether the zone grew */
     struct qy_stack stacks[QY_CLASSES];
 
-    struct qy_arena *arena;              /* NULL before first use */
-    size_t slots_used;                   /* a stack gets its slots when it is first used: see qy_tcache_slots */
-    unsigned slow_calls;                 /* so that the clock is not read on each */
-    uint64_t tick_seen;                  /* the last tick this thread knows of */
-    size_t chunk_bytes;                  /* in the stacks of chunks */
+    struct qy_arena *arena; /* NULL before first use */
+    size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
+    unsigned slow_calls;    /* so that the clock is not read on each */
+    uint64_t tick_seen;     /* the last tick this thread knows of */
+    size_t chunk_bytes;     /* in the stacks of chunks */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
-    struct qy_tcache *next;              /* the roster: all there are */
+    struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
     bool main_thread;
-    bool asked;                          /* atomic: somebody wants everything back */
+    bool asked; /* atomic: somebody wants everything back */
 
-    struct qy_lock lock QY_ALIGNED(64);  /* guards the next two, and the owner's part of every run */
-    struct qy_run *runs[QY_CLASSES];     /* runs with free cells: rings; cells are taken from the first */
-    struct qy_run *inbox_rest;           /* taken out of the inbox, not yet collected */
+    struct qy_lock lock QY_ALIGNED(64); /* guards the next two, and the owner's part of every run */
+    struct qy_run *runs[QY_CLASSES];    /* runs with free cells: rings; cells are taken from the first */
+    struct qy_run *inbox_rest;          /* taken out of the inbox, not yet collected */
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */
 
-    uint64_t not_zero QY_ALIGNED(64);    /* what a header of all zeros is compared with: see qy_tag_key */
+    uint64_t not_zero QY_ALIGNED(64); /* what a header of all zeros is compared with: see qy_tag_key */
     struct qy_key keys[QY_KEYS];
     void *slots[];
 };
@@ -126,7 +128,8 @@ QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
     size_t tag = (uint16_t)key;
     if (QY_UNLIKELY(key != qy_tag_key(t, tag)->key))
         return false;
-    if (QY_UNLIKELY(*(uint32_t *)((char *)mem + tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES) != (uint32_t)key))
+    if (QY_UNLIKELY(*(uint32_t *)((char *)mem + tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES) !=
+                    (uint32_t)key))
         return false;
     struct qy_stack *stack = qy_tag_stack(t, tag);
     void **top = stack->top;

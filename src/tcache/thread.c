@@ -186,7 +186,8 @@ void qy_roster_trim(void)
     tidy_all(QY_PURGE_ALL);
 }
 
-static uint64_t due_ms; /* atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold */
+static uint64_t
+    due_ms; /* atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold */
 
 void qy_tick_slow(struct qy_tcache *t)
 {
