@@ -13,7 +13,7 @@ static bool next_sound(struct qy_arena *a, struct qy_chunk *next)
     if (!qy_chunk_prev_inuse(next))
         return false;
     if (next == a->top)
-        return (char *)next + size == a->top_end;
+        return (char *)next + size == a->top_end && qy_chunk_tags(next) == QY_PREV_INUSE;
     bool inuse = qy_chunk_inuse(next);
     if (inuse && (next->size & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(a))
         return false;
@@ -34,32 +34,41 @@ static bool prev_sound(const struct qy_chunk *c)
     return (size & QY_TAG_BITS) == 0 && qy_chunk_marks(prev) == QY_BEGINS && qy_chunk_size(prev) == size;
 }
 
-static struct qy_arena *vet_block(const void *mem)
+/* What an arena's block is, read once: another thread that frees it meanwhile may change every word of it. */
+struct vetted {
+    struct qy_arena *arena; /* NULL: no arena's memory */
+    size_t size;
+};
+
+static struct vetted vet_block(const void *mem)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
     struct qy_granule *g = qy_granule_of((uintptr_t)c);
-    struct qy_arena *a = g ? qy_load_acquire(&g->owner) : NULL;
-    if (!a)
-        return NULL;
+    struct vetted v = {.arena = g ? qy_load_acquire(&g->owner) : NULL};
+    if (!v.arena)
+        return v;
     unsigned marks = qy_granule_marks(g, (uintptr_t)c);
     if (((uintptr_t)mem & QY_TAG_BITS) || !(marks & QY_BEGINS))
         qy_fatal(QY_INVALID_POINTER, mem, "no block begins here");
     if (!(marks & QY_INUSE))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
-    size_t size = qy_chunk_size(c);
-    if (size < QY_MIN_CHUNK || (c->size & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(a) ||
-        !qy_chunk_begins(qy_chunk_at(c, size)) || !qy_chunk_whole(c, size))
+    size_t word = qy_load_relaxed(&c->size);
+    v.size = word & ~QY_TAG_BITS;
+    if (v.size < QY_MIN_CHUNK || (word & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(v.arena) ||
+        !qy_chunk_begins(qy_chunk_at(c, v.size)) || !qy_chunk_whole(c, v.size))
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
     if (qy_freed_is_signed(mem))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
-    return a;
+    return v;
 }
 
+/* Under the lock nothing of it moves: what is wrong now was written over. */
 static QY_COLD void look_again(struct qy_arena *a, const void *mem)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
     qy_lock(&a->lock);
-    bool prev = prev_sound(c), next = next_sound(a, qy_chunk_next(c));
+    struct vetted v = vet_block(mem);
+    bool prev = prev_sound(c), next = next_sound(a, qy_chunk_at(c, v.size));
     qy_unlock(&a->lock);
     if (!prev)
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
@@ -69,9 +78,11 @@ static QY_COLD void look_again(struct qy_arena *a, const void *mem)
 
 struct qy_arena *qy_arena_vet(const void *mem)
 {
-    struct qy_arena *a = vet_block(mem);
+    struct vetted v = vet_block(mem);
+    if (!v.arena)
+        return NULL;
     struct qy_chunk *c = qy_mem_chunk(mem);
-    if (a && QY_UNLIKELY(!prev_sound(c) || !next_sound(a, qy_chunk_next(c))))
-        look_again(a, mem);
-    return a;
+    if (QY_UNLIKELY(!prev_sound(c) || !next_sound(v.arena, qy_chunk_at(c, v.size))))
+        look_again(v.arena, mem);
+    return v.arena;
 }

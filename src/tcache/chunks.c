@@ -69,6 +69,9 @@ static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
     void *mem = *--stack->top;
     t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
     qy_freed_unsign(mem);
+    /* Two threads may have freed it at the same moment, one into its cache, one into the arena. */
+    if (QY_UNLIKELY(qy_chunk_marks(qy_mem_chunk(mem)) != (QY_BEGINS | QY_INUSE)))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return mem;
 }
 
