@@ -21,12 +21,6 @@ static unsigned class_for(size_t request)
     return (unsigned)((request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) / QY_CELL_UNIT);
 }
 
-static void *take_cell(struct qy_tcache *t, size_t request)
-{
-    void *cell = qy_tcache_pop(t, request); /* what set the cache up may itself have filled it */
-    return cell ? cell : qy_cell_refill(t, class_for(request));
-}
-
 static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
 {
     void *mem = qy_arena_take(first, r);
@@ -83,9 +77,9 @@ static void *take_once(size_t request, uintptr_t *clean_from)
     if (clean_from)
         *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_tcache_enter();
-    if (t && QY_UNLIKELY(qy_load_relaxed(&t->asked)))
+    if (t && QY_UNLIKELY(qy_tcache_is_asked(t)))
         qy_tcache_answer(t);
-    void *mem = t && served_by_runs(request) ? take_cell(t, request) : NULL;
+    void *mem = t && served_by_runs(request) ? qy_cell_take(t, class_for(request)) : NULL;
     if (!mem)
         mem = take_chunk(t, request, clean_from);
     qy_tick(t);

@@ -65,8 +65,8 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
     struct qy_break_piece piece;
     if (!qy_break_grow(&a->brk, wanted - joined, joined, &piece))
         return false;
-    if (!qy_granule_claim(piece.from, piece.to, a)) {
-        qy_break_shrink(&a->brk, (size_t)(piece.to - piece.from));
+    if (!qy_granule_claim(piece.from, piece.to, a, QY_TABLES_FROM_BREAK)) {
+        qy_break_undo(&a->brk, &piece);
         return false;
     }
     count_system(a, (size_t)(piece.to - piece.from));

@@ -12,6 +12,7 @@ static void shrunk(struct qy_arena *a, size_t bytes)
     qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
     if (a->clean_from > (uintptr_t)a->top_end)
         a->clean_from = (uintptr_t)a->top_end;
+    qy_marks_purge((uintptr_t)a->top_end, (uintptr_t)a->top_end + bytes);
 }
 
 /*
@@ -86,7 +87,10 @@ static bool purge_chunk(struct qy_chunk *c)
 {
     uintptr_t from = qy_align_up((uintptr_t)c + sizeof *c, qy_page_bytes);
     uintptr_t to = qy_align_down((uintptr_t)c + qy_chunk_size(c), qy_page_bytes);
-    return from < to && qy_pages_purge((void *)from, to - from);
+    if (from >= to || !qy_pages_purge((void *)from, to - from))
+        return false;
+    qy_marks_purge(from, to);
+    return true;
 }
 
 static bool purge_bins_locked(struct qy_arena *a)

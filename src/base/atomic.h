@@ -16,6 +16,8 @@
 
 #define qy_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define qy_sub_relaxed(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define qy_add_acq_rel(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define qy_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 #define qy_or_release(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELEASE)
 
 /* On failure *expected holds what was found, with relaxed order: callers loop or give up. */

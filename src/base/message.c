@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -46,7 +47,8 @@ void qy_text_say(struct qy_text *text)
     int saved = errno;
     size_t done = 0;
     while (done < text->length) {
-        ssize_t n = write(STDERR_FILENO, text->bytes + done, text->length - done);
+        /* By syscall(): write would be a cancellation point, and locks may be held. */
+        long n = syscall(SYS_write, STDERR_FILENO, text->bytes + done, text->length - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

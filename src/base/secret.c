@@ -4,7 +4,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* splitmix64 (Steele, Lea, Flood 2014): a bijection that spreads every input bit. */
 static uint64_t mix(uint64_t *state)
@@ -19,7 +21,7 @@ void qy_secret_draw(uint64_t *words, size_t count)
 {
     int saved = errno;
     size_t bytes = count * sizeof *words;
-    if (getrandom(words, bytes, GRND_NONBLOCK) != (ssize_t)bytes) {
+    if (syscall(SYS_getrandom, words, bytes, GRND_NONBLOCK) != (long)bytes) {
         uint64_t seed[2] = {0};
         const void *kernel_bytes = (const void *)getauxval(AT_RANDOM);
         if (kernel_bytes)

@@ -53,10 +53,10 @@ static void must_link(struct qy_chunk *c, bool agrees)
                  "the links of this free block and its neighbours disagree");
 }
 
-/* Small chunks are looked through at once; in the classic profile a free chunk holds nothing that ptmalloc's does not. */
-static bool is_sealed(const struct qy_bins *bins, size_t size)
+/* The seal of a small chunk would have no place; it is looked through at once. */
+static bool is_sealed(size_t size)
 {
-    return !bins->sorted && !qy_bin_is_small(size);
+    return !qy_bin_is_small(size);
 }
 
 struct qy_chunk *qy_bin_first(struct qy_bins *bins, unsigned index)
@@ -91,7 +91,7 @@ void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
 {
     if (!qy_bin_is_small(qy_chunk_size(c)))
         c->fd_nextsize = c->bk_nextsize = NULL;
-    if (is_sealed(bins, qy_chunk_size(c)))
+    if (is_sealed(qy_chunk_size(c)))
         c->seal = qy_freed_seal(c, qy_chunk_size(c));
     link_after_head(bins, qy_bin_head(bins, QY_UNSORTED), c);
 }
@@ -174,12 +174,12 @@ static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chun
 }
 
 /* The size of a free chunk, checked before it is believed. */
-static size_t true_size(struct qy_bins *bins, struct qy_chunk *c)
+static size_t true_size(struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
     if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_begins(qy_chunk_at(c, size)) ||
         qy_chunk_at(c, size)->prev_size != size ||
-        (is_sealed(bins, size) ? c->seal != qy_freed_seal(c, size) : !qy_chunk_whole(c, size)))
+        (is_sealed(size) ? c->seal != qy_freed_seal(c, size) : !qy_chunk_whole(c, size)))
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     return size;
 }
@@ -191,13 +191,13 @@ struct qy_chunk *qy_bin_walk(struct qy_bins *bins, unsigned index, struct qy_chu
     if (next == head)
         return NULL;
     must_link(next, next->bk == (c ? c : head));
-    true_size(bins, next);
+    true_size(next);
     return next;
 }
 
 void qy_bin_unlink(struct qy_bins *bins, struct qy_chunk *c)
 {
-    size_t size = true_size(bins, c);
+    size_t size = true_size(c);
     struct qy_chunk *after = follow(bins, c, c->fd);
     struct qy_chunk *before = follow(bins, c, c->bk);
     must_link(c, after->bk == c && before->fd == c);

@@ -11,7 +11,7 @@
  *            | bk            ...            |                 the one before
  *            | fd_nextsize   ...            |  free, large:   the first chunk of the next smaller size
  *            | bk_nextsize   ...            |                 of the next larger size
- *            | seal          ...            |  default profile: address and size, under a secret (freed.h)
+ *            | seal          ...            |                 address and size, under a secret (freed.h)
  *            |               ...            |
  *    next -> +------------------------------+
  *            | user's last 8 bytes, or this chunk's size while it is free

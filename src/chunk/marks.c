@@ -11,33 +11,36 @@ static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
 
 /*
  * The first leaf and the first granule are part of the library: no system call at start-up. Their memory, too, becomes
- * resident only where it is used. Where nothing can be mapped, the break must serve (M-25): the arena steps over it as
- * over any piece that somebody else took.
+ * resident only where it is used. What of the break becomes a table, the main arena steps over, as over any piece that
+ * somebody else took.
  */
 static struct qy_granule_leaf built_in_leaf;
 static struct qy_granule built_in_granule;
 
-static void *get_table(void *built_in, bool *built_in_used, size_t bytes, const char *name)
+static bool may_move_break; /* said by whoever holds table_lock */
+
+static void *get_table_locked(void *built_in, bool *built_in_used, size_t bytes, const char *name)
 {
+    QY_ASSERT(qy_lock_held(&table_lock));
     if (!*built_in_used) {
         *built_in_used = true;
         return built_in;
     }
     bytes = qy_align_up(bytes, qy_page_bytes);
     void *pages = qy_pages_map(bytes, name);
-    return pages ? pages : qy_brk_move((intptr_t)bytes);
+    return !pages && may_move_break ? qy_brk_move((intptr_t)bytes) : pages;
 }
 
 static struct qy_granule_leaf *new_leaf_locked(void)
 {
     static bool used;
-    return get_table(&built_in_leaf, &used, sizeof built_in_leaf, "quarry: granules");
+    return get_table_locked(&built_in_leaf, &used, sizeof built_in_leaf, "quarry: granules");
 }
 
 static struct qy_granule *new_granule_locked(void)
 {
     static bool used;
-    return get_table(&built_in_granule, &used, sizeof built_in_granule, "quarry: marks");
+    return get_table_locked(&built_in_granule, &used, sizeof built_in_granule, "quarry: marks");
 }
 
 static struct qy_granule **slot_of(uintptr_t address)
@@ -71,17 +74,35 @@ static bool claim_one_locked(uintptr_t address, struct qy_arena *owner)
     return true;
 }
 
-bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner)
+bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, enum qy_tables tables)
 {
     uintptr_t first = qy_align_down((uintptr_t)from, QY_GRANULE_BYTES);
     if ((uintptr_t)to > (uintptr_t)1 << QY_VA_BITS)
         return false;
     bool done = true;
     qy_lock(&table_lock);
+    may_move_break = tables == QY_TABLES_FROM_BREAK;
     for (uintptr_t at = first; done && at < (uintptr_t)to; at += QY_GRANULE_BYTES)
         done = claim_one_locked(at, owner);
     qy_unlock(&table_lock);
     return done;
+}
+
+/* The whole pages of the marks of [from, to), which lies in one granule; false: they keep what they hold. */
+static bool purge_marks(struct qy_granule *g, uintptr_t from, uintptr_t to)
+{
+    uintptr_t first = qy_align_up((uintptr_t)qy_marks_at(g, from), qy_page_bytes);
+    uintptr_t last = qy_align_down((uintptr_t)(qy_marks_at(g, to - 1) + 1), qy_page_bytes);
+    return first < last && qy_pages_purge((void *)first, last - first);
+}
+
+void qy_marks_purge(uintptr_t from, uintptr_t to)
+{
+    /* The first and the last word may belong to neighbours, too. */
+    for (uintptr_t at = qy_align_up(from, QY_MARKS_BYTES), end; at + QY_MARKS_BYTES <= to; at = end) {
+        end = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, qy_align_down(to, QY_MARKS_BYTES));
+        purge_marks(qy_granule_of(at), at, end);
+    }
 }
 
 void qy_granule_release(void *base)
@@ -91,9 +112,9 @@ void qy_granule_release(void *base)
      * A racing free() of a wild pointer may still be reading the marks, so the struct stays where it is, for the next
      * sub-heap that the kernel puts here; only its memory goes back.
      */
+    bool purged = purge_marks(g, (uintptr_t)base, (uintptr_t)base + QY_GRANULE_BYTES);
     uintptr_t first = qy_align_up((uintptr_t)g->marks, qy_page_bytes);
     uintptr_t last = qy_align_down((uintptr_t)(g + 1), qy_page_bytes);
-    bool purged = qy_pages_purge((void *)first, last - first);
     for (size_t i = 0; i < QY_GRANULE_MARKS; i++) {
         struct qy_marks *m = &g->marks[i];
         if (purged && (uintptr_t)m >= first && (uintptr_t)(m + 1) <= last)

@@ -66,9 +66,14 @@ QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
 
 /*
  * Makes every granule of [from, to) `owner`'s. False when memory for the marks cannot be had: then nothing there
- * may be used. What was claimed stays claimed.
+ * may be used. What was claimed stays claimed. Where nothing can be mapped the break must serve (M-25), but only for who
+ * holds the lock of the main arena: nobody else of ours may move it.
  */
-bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner);
+enum qy_tables { QY_TABLES_MAPPED, QY_TABLES_FROM_BREAK };
+bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, enum qy_tables tables);
+
+/* Gives back the memory of the marks of [from, to), in which no chunk begins: they are zero, and stay so. */
+void qy_marks_purge(uintptr_t from, uintptr_t to);
 
 /* Gives the one granule at `base` up: no chunk is left in it. Its marks go back to the kernel. */
 void qy_granule_release(void *base);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,12 +36,13 @@ static uint64_t number(const char **at)
 /* cgroup v2: "QUOTA PERIOD" or "max PERIOD", both in microseconds. */
 static unsigned quota_cpus(void)
 {
-    int fd = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+    /* By syscall(): open, read and close would be cancellation points, and a lock is held. */
+    long fd = syscall(SYS_openat, AT_FDCWD, "/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return ~0u;
     char line[64];
-    ssize_t length = read(fd, line, sizeof line - 1);
-    close(fd);
+    long length = syscall(SYS_read, fd, line, sizeof line - 1);
+    syscall(SYS_close, fd);
     if (length <= 0)
         return ~0u;
     line[length] = '\0';

@@ -186,8 +186,16 @@ void qy_run_put(struct qy_run *run, void *cell)
     run->first_word = (uint16_t)qy_min(run->first_word, index / 64);
 }
 
-void qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
+bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
 {
+    /*
+     * Announced before the bits: whatever the owner collects was announced, so he never counts below 0, and while
+     * announced cells are missing the run is not empty and stays his. Who announces first finds 0 and pushes the run; nobody
+     * collects it before he did. Who finds more than 0 does not touch the run after his last bit.
+     *
+     * Acquire and release: the owner has read inbox_next before the first one writes it again.
+     */
+    bool first = qy_add_acq_rel(&run->announced, count) == 0;
     /* Neighbours in a batch are often neighbours in the run: one atomic operation for all of a word. */
     for (unsigned i = 0; i < count;) {
         unsigned word = cell_index(run, cells[i]) / 64;
@@ -200,25 +208,16 @@ void qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
                 already_free(cells[i]);
             bits |= (uint64_t)1 << (index % 64);
         }
-        /* Release: the headers written above, to the owner who takes the bits with acquire. */
+        /* Release: the announcement and the headers written above, to the owner who takes the bits with acquire. */
         if (qy_or_release(&run->remote_bits[word], bits) & bits)
             already_free(cells[i - 1]);
     }
+    return first;
 }
 
-bool qy_run_must_notify(struct qy_run *run)
+bool qy_run_collect(struct qy_run *run)
 {
-    /*
-     * Orders the bits set before against `pending`: either the owner, who clears pending first and collects
-     * then, sees our bits, or we see pending cleared and tell him again.
-     */
-    return qy_swap_seq_cst(&run->pending, 1) == 0;
-}
-
-void qy_run_collect(struct qy_run *run)
-{
-    qy_swap_seq_cst(&run->pending, 0); /* before the bits are read: see qy_run_must_notify */
-    unsigned words = (run->cells + 63u) / 64;
+    unsigned words = (run->cells + 63u) / 64, collected = 0;
     for (unsigned w = 0; w < words; w++) {
         if (!qy_load_relaxed(&run->remote_bits[w]))
             continue;
@@ -227,9 +226,12 @@ void qy_run_collect(struct qy_run *run)
         if (run->free_bits[w] & bits)
             already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
         run->free_bits[w] |= bits;
-        run->free = (uint16_t)(run->free + __builtin_popcountll(bits));
         run->first_word = (uint16_t)qy_min(run->first_word, w);
+        collected += (unsigned)__builtin_popcountll(bits);
     }
+    run->free = (uint16_t)(run->free + collected);
+    /* Release: inbox_next, which the caller has read, may now be written by whoever announces next. */
+    return qy_sub_acq_rel(&run->announced, collected) == collected;
 }
 
 unsigned qy_cell_vet(const void *cell)

@@ -21,7 +21,8 @@
  * before shows. The lowest byte is never 0: one stray NUL shows, too.
  *
  * Which cells are free is not in the cells: a bitmap in the descriptor says it. The owner's bits need no atomics; who
- * is not the owner sets bits in a second bitmap, and the first to do so puts the run into its owner's inbox.
+ * is not the owner announces how many cells he brings, sets their bits in a second bitmap, and puts the run into its owner's
+ * inbox when nobody else had announced any.
  */
 #ifndef QY_RUN_RUN_H
 #define QY_RUN_RUN_H
@@ -52,7 +53,7 @@ struct qy_run {
     uint64_t free_bits[QY_RUN_WORDS];
 
     struct qy_run *inbox_next QY_ALIGNED(64);
-    uint32_t pending;                   /* atomic: 1 while the run is in its owner's inbox */
+    uint32_t announced;                 /* atomic: cells that others give back, not yet collected */
     uint64_t remote_bits[QY_RUN_WORDS]; /* atomic: freed by others, not yet collected */
 };
 
@@ -105,14 +106,17 @@ unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most);
 /* The owner gives a cell back. A cell that is already free is fatal. */
 void qy_run_put(struct qy_run *run, void *cell);
 
-/* Somebody else gives `count` cells of this run back. A cell that is already free is fatal. */
-void qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count);
+/*
+ * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put the
+ * run into its owner's inbox. Otherwise the run may be gone already.
+ */
+bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count);
 
-/* True: the caller must put the run into its owner's inbox. */
-bool qy_run_must_notify(struct qy_run *run);
-
-/* The owner collects what others gave back. Call after the run was taken out of the inbox. */
-void qy_run_collect(struct qy_run *run);
+/*
+ * The owner collects what others gave back. Call after the run was taken out of the inbox. False: somebody is still about
+ * to set bits that he announced, so the run stays to be collected.
+ */
+bool qy_run_collect(struct qy_run *run);
 
 /*
  * Gives the memory of pages back in which no block lies: of all, or only of those that were idle at the last call too.

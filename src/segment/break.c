@@ -39,6 +39,12 @@ bool qy_break_grow(struct qy_break *seg, size_t bytes, size_t if_apart, struct q
     return true;
 }
 
+void qy_break_undo(struct qy_break *seg, const struct qy_break_piece *piece)
+{
+    if (!qy_break_shrink(seg, (size_t)(piece->to - piece->from)))
+        seg->end = NULL; /* no growth continues here */
+}
+
 bool qy_break_shrink(struct qy_break *seg, size_t bytes)
 {
     if (qy_brk_move(0) != seg->end || bytes > PTRDIFF_MAX)

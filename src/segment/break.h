@@ -29,4 +29,7 @@ bool qy_break_grow(struct qy_break *seg, size_t bytes, size_t if_apart, struct q
 /* Moves the break down by `bytes`, if it is where we left it and the kernel agrees. */
 bool qy_break_shrink(struct qy_break *seg, size_t bytes);
 
+/* What the break grew by last cannot be used: gives it back, or leaves it behind as a hole. */
+void qy_break_undo(struct qy_break *seg, const struct qy_break_piece *piece);
+
 #endif

@@ -17,7 +17,7 @@ struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t p
         qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
         return NULL;
     }
-    if (!qy_granule_claim(heap, (char *)heap + QY_SUBHEAP_BYTES, arena)) {
+    if (!qy_granule_claim(heap, (char *)heap + QY_SUBHEAP_BYTES, arena, QY_TABLES_MAPPED)) {
         qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
         return NULL;
     }

@@ -94,19 +94,33 @@ static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
     }
 }
 
+static struct qy_run *inbox_pop_locked(struct qy_tcache *t)
+{
+    if (!t->inbox_rest) {
+        if (!qy_load_relaxed(&t->inbox))
+            return NULL;
+        t->inbox_rest = qy_swap_acquire(&t->inbox, NULL); /* pairs with the release in notify */
+    }
+    struct qy_run *run = t->inbox_rest;
+    t->inbox_rest = run->inbox_next;
+    return run;
+}
+
 static void collect_locked(struct qy_tcache *t, unsigned most)
 {
     QY_ASSERT(qy_lock_held(&t->lock));
-    while (most-- > 0) {
-        if (!t->inbox_rest) {
-            if (!qy_load_relaxed(&t->inbox))
-                return;
-            t->inbox_rest = qy_swap_acquire(&t->inbox, NULL); /* pairs with the release in notify */
+    struct qy_run *unfinished = NULL, *run;
+    while (most-- > 0 && (run = inbox_pop_locked(t)) != NULL) {
+        if (!qy_run_collect(run)) {
+            run->inbox_next = unfinished; /* ours to write while cells are announced */
+            unfinished = run;
         }
-        struct qy_run *run = t->inbox_rest;
-        t->inbox_rest = run->inbox_next; /* before pending is cleared: then another thread may write it */
-        qy_run_collect(run);
         run_changed_locked(t, run);
+    }
+    while ((run = unfinished) != NULL) {
+        unfinished = run->inbox_next;
+        run->inbox_next = t->inbox_rest;
+        t->inbox_rest = run;
     }
 }
 
@@ -184,8 +198,7 @@ static void put_others_cells(void *const *cells, unsigned count)
     for (unsigned i = 0, end; i < count; i = end) {
         struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
         end = same_run(cells, i, count);
-        qy_run_put_remote(run, cells + i, end - i);
-        if (qy_run_must_notify(run))
+        if (qy_run_put_remote(run, cells + i, end - i))
             notify(run);
     }
 }
@@ -253,13 +266,13 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **cell
     return count;
 }
 
-void *qy_cell_refill(struct qy_tcache *t, unsigned cls)
+void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 {
     open_stack(t, cls);
     struct qy_stack *stack = &t->stacks[cls];
     void **base = t->keys[cls].base;
-    if (stack->top != base) /* not empty, and yet the fast path did not take it */
-        qy_fatal(QY_WRITE_AFTER_FREE, stack->top[-1], "the header of this free block was written over");
+    if (stack->top != base) /* the fast path was closed, or did not like what it saw */
+        return revive(t, *--stack->top, cls);
     void *cells[128];
     unsigned wanted =
         1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);

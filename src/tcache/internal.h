@@ -28,7 +28,11 @@ QY_INLINE void qy_tcache_leave(struct qy_tcache *t)
         qy_tcache_leave_slow(t);
 }
 
-/* Another thread's malloc_trim asked for what this cache holds. */
+/* Whether another thread's malloc_trim asked for what this cache holds; and giving it back. */
+QY_INLINE bool qy_tcache_is_asked(const struct qy_tcache *t)
+{
+    return qy_load_relaxed(&t->request_limit) == 0;
+}
 void qy_tcache_answer(struct qy_tcache *t);
 
 /* Lets the fast path accept blocks of the part of the zone that was added since. */
@@ -40,8 +44,7 @@ void **qy_tcache_slots(struct qy_tcache *t, size_t count);
 /* Cells. */
 size_t qy_cell_slots_needed(void);
 void qy_cell_stacks_init(struct qy_tcache *t);
-void *qy_cell_refill(struct qy_tcache *t,
-                     unsigned cls); /* one for the caller, more for the stack; NULL: no memory */
+void *qy_cell_take(struct qy_tcache *t, unsigned cls); /* refills the stack when it is empty; NULL: no memory */
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls);       /* vetted; t may be NULL */
 void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count); /* the `count` oldest of the stack */
 void qy_cells_flush_all(struct qy_tcache *t);

@@ -40,9 +40,8 @@ struct qy_chunk_stack {
 };
 
 struct qy_tcache {
-    size_t
-        request_limit; /* the fast path serves requests below it; 0: none, every call is seen by the slow path.
-                             Others may set it to 0 at any moment; the thread finds that sooner or later */
+    size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
+                             everything back: see qy_tcache_answer */
     uintptr_t zone_from; /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
     size_t
         zone_span; /* have a readable header; others take the slow path, which looks whether the zone grew */
@@ -57,7 +56,6 @@ struct qy_tcache {
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
     bool main_thread;
-    bool asked; /* atomic: somebody wants everything back */
 
     struct qy_lock lock QY_ALIGNED(64); /* guards the next two, and the owner's part of every run */
     struct qy_run *runs[QY_CLASSES];    /* runs with free cells: rings; cells are taken from the first */

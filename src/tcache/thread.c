@@ -27,6 +27,12 @@ void **qy_tcache_slots(struct qy_tcache *t, size_t count)
     return slots;
 }
 
+/* Where there are no runs, or no call shall miss the slow path, the stacks are empty. */
+static void open_fast_path(struct qy_tcache *t)
+{
+    qy_store_relaxed(&t->request_limit, qy_options.run_max + 1);
+}
+
 static struct qy_tcache *make(void)
 {
     size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
@@ -125,10 +131,9 @@ struct qy_arena *qy_tcache_arena(struct qy_tcache *t)
 
 void qy_tcache_configure(struct qy_tcache *t)
 {
-    bool observed = qy_options.perturb != 0;
     qy_tcache_look_at_zone(t);
-    t->request_limit = observed || qy_options.run_max == 0 || qy_zone.lo == 0 ? 0 : qy_options.run_max + 1;
-    if (!observed)
+    open_fast_path(t);
+    if (!qy_options.perturb)
         return;
     /* Stacks without room: every call takes the slow path and is seen there. */
     give_everything_back(t, QY_KEEP);
@@ -156,18 +161,15 @@ struct qy_tcache *qy_roster_first(void)
 static void ask_others(struct qy_tcache *self)
 {
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
-        if (t != self) {
-            qy_store_relaxed(&t->asked, true);
+        if (t != self)
             qy_store_relaxed(&t->request_limit, 0);
-        }
     }
 }
 
 void qy_tcache_answer(struct qy_tcache *t)
 {
-    qy_store_relaxed(&t->asked, false);
+    open_fast_path(t); /* first: who asks from now on will be answered again */
     give_everything_back(t, QY_PURGE_ALL);
-    qy_tcache_configure(t);
 }
 
 static void tidy_all(enum qy_purge purge)

@@ -7,6 +7,7 @@
 #include "rng.h"
 #include "xml.h"
 #include <pthread.h>
+#include <sched.h>
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
@@ -296,6 +297,49 @@ QTEST("malloc_trim reaches the arenas and caches of other threads (M-23, M-31)")
     QT_CHECKF(after - before < 4096, "%ld KiB left of 15000", after - before);
     __atomic_store_n(&stop, 2, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
+}
+
+static int stop_traffic;
+
+static void *trim_again_and_again(void *unused)
+{
+    struct sched_param none = {0};
+    (void)unused;
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+    while (!__atomic_load_n(&stop_traffic, __ATOMIC_RELAXED))
+        heap.malloc_trim(0);
+    return NULL;
+}
+
+static void *allocate_now_and_then(void *unused)
+{
+    (void)unused;
+    while (!__atomic_load_n(&stop_traffic, __ATOMIC_RELAXED)) {
+        for (size_t i = 0; i < 20; i++) {
+            void *p = heap.malloc(8 + i % 3 * 16), *q = heap.malloc(1200 + i % 7 * 500);
+            heap.free(q);
+            heap.free(p);
+        }
+        usleep(20);
+    }
+    return NULL;
+}
+
+/*
+ * In an early state of Quarry a thread could be asked for its cache twice and answer once, and then took its own free
+ * blocks for ones that were written over. Whoever trims is interrupted by each of the others that wakes up, anywhere.
+ */
+QTEST("several threads may trim while others allocate (M-23)")
+{
+    pthread_t thread[10];
+    for (int i = 0; i < 10; i++) {
+        void *(*body)(void *) = i < 4 ? trim_again_and_again : allocate_now_and_then;
+        QT_EQ(pthread_create(&thread[i], NULL, body, NULL), 0);
+    }
+    sleep(4);
+    __atomic_store_n(&stop_traffic, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 10; i++)
+        pthread_join(thread[i], NULL);
 }
 
 QTEST_MAIN

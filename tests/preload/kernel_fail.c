@@ -79,6 +79,20 @@ static void wave(struct rng *r)
     drop_all(blocks, 3000);
 }
 
+/* One large block through sizes that move it, grow it where it is and cut its end off. */
+static void resize_large(struct rng *r)
+{
+    static const size_t sizes[] = {2 << 20, 9 << 20, 8 << 20, 40 << 20, 36 << 20, 50000, 35 << 20, 60 << 20};
+    struct block b;
+    if (!block_take(&b, 1 << 20, r)) {
+        nulls++;
+        return;
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        nulls += !block_resize(&b, sizes[i]);
+    block_drop(&b);
+}
+
 static void must_work(void)
 {
     static const size_t sizes[] = {1, 24, 100, 1000, 1024, 1025, 10000, 100000, 1 << 20, 20 << 20};
@@ -99,6 +113,7 @@ static int run(void)
     alarm(60);
     work(slots, &r, 250, 4 << 20);
     wave(&r);
+    resize_large(&r);
     in_threads();
     malloc_trim(0);
     work(slots, &r, 50, 4 << 20);
@@ -217,6 +232,7 @@ QTEST_X("where memory cannot be returned it is kept: munmap and madvise fail, no
 
 QTEST_X("where mremap never works blocks are copied (M-21)", .timeout_s = 60)
 {
+    QT_CHECK(undisturbed(1u << FK_MREMAP).seen >= 3);
     refuse_kinds(1u << FK_MREMAP, true);
 }
 

@@ -296,7 +296,7 @@ static void no_mappings(void)
 
 static void *without_mappings(void *size)
 {
-    free(malloc(100)); /* it has an arena */
+    free(malloc(3000)); /* it has an arena */
     size_t n = (size_t)(uintptr_t)size;
     struct rng r = rng_seeded(5);
     struct block *books = heap_private(sizeof(struct block) * 200000);

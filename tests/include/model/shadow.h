@@ -18,7 +18,10 @@ static uint64_t *shadow_bits; /* NULL: the map could not be had, overlap is not 
 
 static inline void shadow_open(void)
 {
-    shadow_bits = heap_private(((size_t)1 << SHADOW_ADDRESS_BITS) / SHADOW_GRANULE / 8);
+    size_t bytes = ((size_t)1 << SHADOW_ADDRESS_BITS) / SHADOW_GRANULE / 8;
+    shadow_bits = heap_private(bytes);
+    if (shadow_bits)
+        madvise(shadow_bits, bytes, MADV_DONTDUMP); /* a core of a failure stays small */
 }
 
 /* The bits of word `w` that lie in granules [first, last]. */

@@ -8,6 +8,7 @@
 
 #include "run.h"
 #include <pthread.h>
+#include <sched.h>
 
 enum { THREADS_MAX = 64, LETTERS = 64 };
 
@@ -86,12 +87,33 @@ static inline bool worker_over(const struct worker *w)
     return w->team->steps_each ? *w->model.step >= w->team->steps_each : qt_seconds() > w->team->end;
 }
 
+/*
+ * Races show when a thread stands still in the middle of something while another goes on. So some threads are of the
+ * idle class, and each time one of the others wakes from a short sleep, it interrupts one of these anywhere.
+ */
+static inline void worker_be(const struct worker *w, bool at_work)
+{
+    struct sched_param none = {0};
+    pthread_setschedparam(pthread_self(), at_work && w->model.thread % 3 == 1 ? SCHED_IDLE : SCHED_OTHER,
+                          &none);
+}
+
+static inline void worker_rest(struct worker *w)
+{
+    if (w->model.thread % 3 != 1 && rng_one_in(&w->lives, 100))
+        usleep(10);
+}
+
 static void *worker_live(void *arg)
 {
     struct worker *w = arg;
     uint64_t life = rng_log(&w->lives, 100, 30000);
-    while (life-- && !(life % 64 == 0 && worker_over(w)))
+    worker_be(w, true);
+    while (life-- && !(life % 64 == 0 && worker_over(w))) {
         worker_step(w);
+        worker_rest(w);
+    }
+    worker_be(w, false);
     if (worker_over(w)) {
         model_give_all(&w->model);
         __atomic_store_n(&w->done, 1, __ATOMIC_RELEASE);

@@ -56,7 +56,7 @@ def history(path, commits, seed=3):
 
 
 def prepare(r):
-    files = history(r.input("stream"), r.size(500, 8000))
+    files = history(r.input("stream"), r.size(500, 4000))
     with open(r.input("files"), "w", encoding="ascii") as f:
         f.write("\n".join(files))
 

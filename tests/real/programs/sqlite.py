@@ -11,7 +11,7 @@ def prepare(r):
     with open(os.path.join(DATA, "workload.sql"), encoding="ascii") as f:
         text = f.read()
     with open(r.input("workload.sql"), "w", encoding="ascii") as f:
-        f.write(text.replace("@ROWS@", str(r.size(60_000, 1_000_000))))
+        f.write(text.replace("@ROWS@", str(r.size(60_000, 400_000))))
 
 
 def run(r):

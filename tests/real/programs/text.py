@@ -10,7 +10,7 @@ def prepare(r):
     rng = random.Random(1)
     words = ["".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 12))) for _ in range(5000)]
     with open(r.input("words.txt"), "w", encoding="ascii") as f:
-        for i in range(r.size(150_000, 1_500_000)):
+        for i in range(r.size(150_000, 800_000)):
             f.write(f"{rng.choice(words)} {rng.randint(0, 99999)} {' '.join(rng.choices(words, k=rng.randint(0, 6)))}\n")
 
 
