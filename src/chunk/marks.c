@@ -100,7 +100,8 @@ void qy_marks_purge(uintptr_t from, uintptr_t to)
 {
     /* The first and the last word may belong to neighbours, too. */
     for (uintptr_t at = qy_align_up(from, QY_MARKS_BYTES), end; at + QY_MARKS_BYTES <= to; at = end) {
-        end = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, qy_align_down(to, QY_MARKS_BYTES));
+        end =
+            qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, qy_align_down(to, QY_MARKS_BYTES));
         purge_marks(qy_granule_of(at), at, end);
     }
 }

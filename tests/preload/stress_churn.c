@@ -61,8 +61,8 @@ QTEST_X("10,000 threads are born and die, blocks outlive them, and the resident 
     lives(9000, &born);
     QT_CHECKF(qt_rss_kib() - rss < 3 * K, "%ld KiB after 1,000 threads, %ld after 10,000", rss, qt_rss_kib());
     /* An arena reserves 64 MiB, and how many there are depends on how many threads met. */
-    QT_CHECKF(qt_status_kib("VmSize:") - size < (AT_ONCE + 1) * 64 * K, "address space: %ld KiB, then %ld", size,
-              qt_status_kib("VmSize:"));
+    QT_CHECKF(qt_status_kib("VmSize:") - size < (AT_ONCE + 1) * 64 * K, "address space: %ld KiB, then %ld",
+              size, qt_status_kib("VmSize:"));
     for (int i = 0; i < KEPT; i++)
         block_drop(&handed[i]);
 }
