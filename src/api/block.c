@@ -5,6 +5,7 @@
 #include "api/init.h"
 #include "arena/arena.h"
 #include "base/message.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "run/run.h"
 #include "segment/mapped.h"
@@ -62,6 +63,7 @@ static void perturb_taken(void *mem, size_t request)
 /* Before the program hears "no": everything that is only kept for speed goes back to the kernel (M-25). */
 static QY_COLD void give_way(void)
 {
+    QY_PROBE(KERNEL, REFUSED, 0, 0);
     qy_roster_trim();
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_trim(a, 0);
@@ -197,6 +199,7 @@ static void *move(struct identity id, void *mem, size_t request)
 {
     void *to = qy_block_take(request, NULL);
     if (to) {
+        QY_PROBE(BLOCK, MOVED, to, qy_min(usable(id, mem), request));
         memcpy(to, mem, qy_min(usable(id, mem), request));
         free_identified(id, mem);
     }

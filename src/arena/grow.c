@@ -3,6 +3,7 @@
  * too when the break cannot move.
  */
 #include "arena/internal.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/pages.h"
 #include "segment/mapped.h"
@@ -25,6 +26,7 @@ static void count_system(struct qy_arena *a, size_t more)
 {
     a->system_bytes += more;
     a->max_system_bytes = qy_max(a->max_system_bytes, a->system_bytes);
+    QY_PROBE(TOP, GREW, a->top, more);
 }
 
 /*
@@ -38,6 +40,7 @@ static void retire_top_locked(struct qy_arena *a)
     if (size < QY_MIN_CHUNK)
         return;
     size_t rest = size - QY_MIN_CHUNK;
+    QY_PROBE(TOP, LEFT, old, size);
     struct qy_chunk *fence = qy_chunk_at(old, rest);
     size_t before_inuse = QY_PREV_INUSE;
     a->top = NULL;

@@ -4,6 +4,7 @@
  */
 #include "arena/internal.h"
 #include "base/atomic.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
@@ -45,6 +46,7 @@ static struct qy_arena *make_arena_locked(void)
     qy_bins_init(&a->bins, a, qy_options.classic);
     qy_store_release(&last->next, a); /* publishes a complete arena to who walks the list without the lock */
     last = a;
+    QY_PROBE(ARENA, MADE, a, a->index);
     return a;
 }
 
@@ -75,6 +77,7 @@ struct qy_arena *qy_arena_pick(bool main_thread)
     qy_lock(&list_lock);
     struct qy_arena *a = main_thread ? &qy_main_arena : pick_locked();
     qy_store_relaxed(&a->threads, a->threads + 1);
+    QY_PROBE(ARENA, TOOK, a, a->index);
     qy_unlock(&list_lock);
     return a;
 }
@@ -83,6 +86,7 @@ void qy_arena_leave(struct qy_arena *a)
 {
     qy_lock(&list_lock);
     qy_store_relaxed(&a->threads, a->threads - 1);
+    QY_PROBE(ARENA, LEFT, a, a->index);
     qy_unlock(&list_lock);
 }
 

@@ -3,6 +3,7 @@
  */
 #include "arena/internal.h"
 #include "base/atomic.h"
+#include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
 
@@ -42,6 +43,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         qy_chunk_unmark(c);
         size += qy_chunk_size(prev);
         c = prev;
+        QY_PROBE(BLOCK, MERGED_BACK, c, size);
     }
     if (next == a->top) {
         qy_arena_check_top_locked(a);
@@ -49,6 +51,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         qy_chunk_unmark(next);
         qy_chunk_set_head(c, size, QY_PREV_INUSE);
         a->top = c;
+        QY_PROBE(TOP, MERGED_BACK, c, size);
         return size;
     }
     if (!qy_chunk_inuse(next)) {
@@ -56,6 +59,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         qy_bin_unlink(&a->bins, next);
         qy_chunk_unmark(next);
         size += qy_chunk_size(next);
+        QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
     } else {
         next->size &= ~QY_PREV_INUSE;
     }
@@ -69,6 +73,7 @@ void qy_arena_consolidate_locked(struct qy_arena *a)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
     a->bins.have_fast = false;
+    QY_PROBE(FAST_BIN, EMPTIED, 0, 0);
     for (size_t size = QY_MIN_CHUNK; size < QY_MIN_CHUNK + QY_FAST_BINS * QY_ALIGNMENT;
          size += QY_ALIGNMENT) {
         struct qy_chunk *c;
@@ -106,6 +111,7 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
 static void inbox_push(struct qy_arena *a, void *mem)
 {
     qy_freed_sign(mem);
+    QY_PROBE(INBOX, PUT, mem, qy_chunk_size(qy_mem_chunk(mem)));
     void *head = qy_load_relaxed(&a->inbox);
     do {
         *(uintptr_t *)mem = (uintptr_t)head ^ qy_freed_secret;
@@ -129,6 +135,7 @@ static void *inbox_pop_locked(struct qy_arena *a)
             qy_fatal(QY_CORRUPTED_LIST, mem, "the link in this free block was written over");
     }
     a->inbox_rest = next;
+    QY_PROBE(INBOX, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
     qy_freed_unsign(mem);
     if (!qy_chunk_inuse(qy_mem_chunk(mem)))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");

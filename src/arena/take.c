@@ -3,6 +3,7 @@
  * bin, any larger bin, top; then more memory.
  */
 #include "arena/internal.h"
+#include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
 #include "segment/mapped.h"
@@ -24,6 +25,7 @@ static void stash(struct qy_request *r, void *mem)
 {
     qy_freed_sign(mem);
     r->stash[r->stashed++] = mem;
+    QY_PROBE(TCACHE, PUT, mem, r->size);
 }
 
 static bool stash_has_room(const struct qy_request *r)
@@ -40,6 +42,7 @@ void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         qy_chunk_set_head(remainder, rest, QY_PREV_INUSE | (c->size & QY_AGE_TAGS));
         qy_chunk_set_foot(remainder, rest);
         qy_chunk_set_size(c, size);
+        QY_PROBE(BLOCK, SPLIT, remainder, rest);
         qy_bin_insert_unsorted(&a->bins, remainder);
         if (qy_bin_is_small(size))
             a->remainder = remainder;
@@ -55,6 +58,7 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     qy_chunk_set_size(c, size);
     a->top = top;
     a->top_low = qy_min(a->top_low, qy_chunk_size(top));
+    QY_PROBE(TOP, TOOK, c, size);
     *clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(c));
     a->clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(top));
     return c;
@@ -62,6 +66,7 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
 
 static void *take_fast(struct qy_arena *a, struct qy_request *r)
 {
+    QY_PROBE(FAST_BIN, ASKED, 0, r->size);
     struct qy_chunk *c = qy_fast_pop(&a->bins, r->size);
     if (!c)
         return NULL;
@@ -74,10 +79,12 @@ static void *take_fast(struct qy_arena *a, struct qy_request *r)
 static void *take_small(struct qy_arena *a, struct qy_request *r)
 {
     unsigned index = qy_bin_index(&a->bins, r->size);
+    QY_PROBE(SMALL_BIN, ASKED, 0, r->size);
     struct qy_chunk *c = qy_bin_last(&a->bins, index);
     if (!c)
         return NULL;
     qy_bin_unlink(&a->bins, c);
+    QY_PROBE(SMALL_BIN, TOOK, c, r->size);
     struct qy_chunk *more;
     while (stash_has_room(r) && (more = qy_bin_last(&a->bins, index)) != NULL) {
         qy_bin_unlink(&a->bins, more);
@@ -96,6 +103,7 @@ static bool serves_as_remainder(struct qy_arena *a, struct qy_chunk *c, size_t s
 static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
 {
     qy_bin_unlink(&a->bins, c);
+    QY_PROBE(BLOCK, TOOK, c, qy_chunk_size(c));
     qy_arena_split_locked(a, c, size);
     return hand_out(a, c);
 }
@@ -107,14 +115,18 @@ static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
 static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
 {
     struct qy_chunk *c;
+    QY_PROBE(UNSORTED_BIN, ASKED, 0, r->size);
     for (unsigned i = 0; i < SORT_AT_MOST && (c = qy_bin_last(&a->bins, QY_UNSORTED)) != NULL; i++) {
-        if (serves_as_remainder(a, c, r->size))
+        if (serves_as_remainder(a, c, r->size)) {
+            QY_PROBE(REMAINDER, TOOK, c, qy_chunk_size(c));
             return take_and_split(a, c, r->size);
+        }
         qy_bin_unlink(&a->bins, c);
         if (qy_chunk_size(c) != r->size) {
             qy_bin_insert_sorted(&a->bins, c);
             continue;
         }
+        QY_PROBE(UNSORTED_BIN, TOOK, c, r->size);
         void *mem = hand_out(a, c);
         if (!stash_has_room(r))
             return mem;
@@ -130,9 +142,15 @@ static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
 static void *take_sorted(struct qy_arena *a, size_t size)
 {
     unsigned index = qy_bin_index(&a->bins, size);
-    struct qy_chunk *c = qy_bin_is_small(size) ? NULL : qy_bin_fit(&a->bins, index, size);
-    if (!c)
+    struct qy_chunk *c = NULL;
+    if (!qy_bin_is_small(size)) {
+        QY_PROBE(LARGE_BIN, ASKED, 0, size);
+        c = qy_bin_fit(&a->bins, index, size);
+    }
+    if (!c) {
+        QY_PROBE(LARGER_BINS, ASKED, 0, size);
         c = qy_bin_next_larger(&a->bins, index);
+    }
     return c ? take_and_split(a, c, size) : NULL;
 }
 
@@ -140,6 +158,7 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
 {
     if (a->top)
         qy_arena_check_top_locked(a);
+    QY_PROBE(TOP, ASKED, a->top, qy_arena_top_size(a));
     if (qy_arena_top_size(a) < r->size + QY_MIN_CHUNK)
         return NULL;
     return hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
@@ -227,6 +246,7 @@ static struct qy_chunk *drop_front_locked(struct qy_arena *a, struct qy_chunk *c
     qy_chunk_set_head(at, size - front, QY_PREV_INUSE | qy_arena_tag(a));
     qy_chunk_mark_inuse(at);
     qy_chunk_set_size(c, front);
+    QY_PROBE(BLOCK, SPLIT, at, size - front);
     qy_arena_coalesce_locked(a, c);
     return at;
 }
@@ -241,6 +261,7 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
     qy_chunk_mark_inuse(back);
     qy_chunk_set_head(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
     qy_chunk_set_size(c, size);
+    QY_PROBE(BLOCK, SPLIT, back, rest);
     qy_arena_coalesce_locked(a, back);
 }
 
@@ -288,6 +309,7 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         qy_arena_cut_top_locked(a, size - old, &clean_from);
         qy_chunk_unmark(next);
         qy_chunk_set_size(c, size);
+        QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
         return true;
     }
     if (qy_chunk_inuse(next) || old + qy_chunk_size(next) < size)
@@ -296,6 +318,7 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     qy_chunk_unmark(next);
     qy_chunk_set_size(c, old + qy_chunk_size(next));
     qy_chunk_next(c)->size |= QY_PREV_INUSE;
+    QY_PROBE(BLOCK, MERGED_AHEAD, c, qy_chunk_size(c));
     return true;
 }
 

@@ -2,6 +2,7 @@
  * Giving memory back (M-23): the end of a segment, whole pages inside free chunks, empty sub-heaps.
  */
 #include "arena/internal.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/pages.h"
 
@@ -9,6 +10,7 @@ static void shrunk(struct qy_arena *a, size_t bytes)
 {
     a->system_bytes -= bytes;
     a->top_end -= bytes;
+    QY_PROBE(TOP, TRIMMED, a->top_end, bytes);
     qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
     if (a->clean_from > (uintptr_t)a->top_end)
         a->clean_from = (uintptr_t)a->top_end;
@@ -90,6 +92,7 @@ static bool purge_chunk(struct qy_chunk *c)
     if (from >= to || !qy_pages_purge((void *)from, to - from))
         return false;
     qy_marks_purge(from, to);
+    QY_PROBE(BLOCK, PURGED, from, to - from);
     return true;
 }
 

@@ -2,6 +2,7 @@
  * The gate through which every pointer passes that a program says is a block of an arena.
  */
 #include "arena/internal.h"
+#include "base/probe.h"
 #include "chunk/freed.h"
 
 /* What is looked at here may just be changed by another thread: without the arena's lock, `false` is a suspicion. */
@@ -84,5 +85,6 @@ struct qy_arena *qy_arena_vet(const void *mem)
     struct qy_chunk *c = qy_mem_chunk(mem);
     if (QY_UNLIKELY(!prev_sound(c) || !next_sound(v.arena, qy_chunk_at(c, v.size))))
         look_again(v.arena, mem);
+    QY_PROBE(GATE, ASKED, mem, v.size);
     return v.arena;
 }

@@ -1,6 +1,7 @@
 #include "bin/bin.h"
 
 #include "base/message.h"
+#include "base/probe.h"
 #include "chunk/freed.h"
 
 /* Chunks that a request looks at in its own bin, where sizes are mixed; then it takes one of a larger bin. */
@@ -89,6 +90,7 @@ static void link_after_head(struct qy_bins *bins, struct qy_chunk *head, struct 
 
 void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
 {
+    QY_PROBE(UNSORTED_BIN, PUT, c, qy_chunk_size(c));
     if (!qy_bin_is_small(qy_chunk_size(c)))
         c->fd_nextsize = c->bk_nextsize = NULL;
     if (is_sealed(qy_chunk_size(c)))
@@ -146,6 +148,7 @@ void qy_bin_insert_sorted(struct qy_bins *bins, struct qy_chunk *c)
     unsigned index = qy_bin_index(bins, qy_chunk_size(c));
     struct qy_chunk *head = qy_bin_head(bins, index);
     map_set(bins, index);
+    QY_PROBE(UNSORTED_BIN, SORTED, c, qy_chunk_size(c));
     if (bins->sorted && !qy_bin_is_small(qy_chunk_size(c)))
         insert_large(bins, head, c);
     else
@@ -273,6 +276,7 @@ void qy_fast_push(struct qy_bins *bins, struct qy_chunk *c)
     c->fd = protect(c, *bin);
     *bin = c;
     bins->have_fast = true;
+    QY_PROBE(FAST_BIN, PUT, c, qy_chunk_size(c));
 }
 
 struct qy_chunk *qy_fast_pop(struct qy_bins *bins, size_t chunk_size)
@@ -290,5 +294,6 @@ struct qy_chunk *qy_fast_pop(struct qy_bins *bins, size_t chunk_size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     qy_freed_unsign(qy_chunk_mem(c));
     *bin = next;
+    QY_PROBE(FAST_BIN, TOOK, c, chunk_size);
     return c;
 }

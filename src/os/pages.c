@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 
 #include "base/bits.h"
+#include "base/probe.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -32,6 +33,7 @@ static void *map(size_t bytes, int protection, int flags, const char *name)
 {
     int saved = errno;
     void *at = mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    QY_PROBE(KERNEL, MMAP, at, bytes);
     if (at == MAP_FAILED)
         at = NULL;
     else if (name)
@@ -51,6 +53,7 @@ bool qy_pages_map_at(void *at, size_t bytes, const char *name)
     void *got =
         mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     bool done = got == at;
+    QY_PROBE(KERNEL, MMAP, got, bytes);
     if (done)
         name_pages(at, bytes, name);
     else if (got != MAP_FAILED)
@@ -89,6 +92,7 @@ bool qy_pages_commit(void *at, size_t bytes, const char *name)
 {
     int saved = errno;
     bool done = mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
+    QY_PROBE(KERNEL, MPROTECT, at, bytes);
     if (done)
         name_pages(at, bytes, name);
     errno = saved;
@@ -99,6 +103,7 @@ bool qy_pages_purge(void *at, size_t bytes)
 {
     int saved = errno;
     bool done = madvise(at, bytes, MADV_DONTNEED) == 0;
+    QY_PROBE(KERNEL, MADVISE, at, bytes);
     errno = saved;
     return done;
 }
@@ -107,6 +112,7 @@ bool qy_pages_unmap(void *at, size_t bytes)
 {
     int saved = errno;
     bool done = munmap(at, bytes) == 0;
+    QY_PROBE(KERNEL, MUNMAP, at, bytes);
     errno = saved;
     return done;
 }
@@ -116,5 +122,6 @@ void *qy_pages_remap(void *at, size_t old_bytes, size_t new_bytes)
     int saved = errno;
     void *moved = mremap(at, old_bytes, new_bytes, MREMAP_MAYMOVE);
     errno = saved;
+    QY_PROBE(KERNEL, MREMAP, moved, new_bytes);
     return moved == MAP_FAILED ? NULL : moved;
 }

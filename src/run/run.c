@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/message.h"
+#include "base/probe.h"
 #include "os/pages.h"
 
 struct qy_class qy_classes[QY_CLASSES];
@@ -94,6 +95,7 @@ static void carve_page(struct qy_run *run)
     for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
     run->carved = (uint16_t)(run->carved | 1u << page);
+    QY_PROBE(RUN, CARVED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
     struct range cells = cells_of_page(run, page);
     unsigned added = 0;
     for (unsigned i = cells.from; i < cells.to; i++) {
@@ -147,6 +149,7 @@ unsigned qy_run_purge(struct qy_run *run, bool all)
         if (!all && !(run->idle >> page & 1))
             continue;
         if (qy_pages_purge(qy_run_base(run) + page * qy_page_bytes, qy_page_bytes)) {
+            QY_PROBE(RUN, PURGED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
             forget_page(run, page);
             purged++;
         }
@@ -251,5 +254,6 @@ unsigned qy_cell_vet(const void *cell)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
     if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
+    QY_PROBE(GATE, ASKED, cell, k->stride);
     return cls;
 }

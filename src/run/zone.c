@@ -1,6 +1,7 @@
 #include "run/zone.h"
 
 #include "base/lock.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
@@ -121,6 +122,7 @@ struct qy_run *qy_zone_take(void *owner)
     if (run) {
         run->owner = owner;
         qy_zone.taken++;
+        QY_PROBE(ZONE, TOOK, qy_run_base(run), QY_RUN_BYTES);
     }
     qy_unlock(&zone_lock);
     return run;
@@ -140,6 +142,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms)
             qy_zone.dirty = NULL;
         run->next = qy_zone.clean;
         qy_zone.clean = run;
+        QY_PROBE(ZONE, PURGED, qy_run_base(run), QY_RUN_BYTES);
         count++;
     }
     qy_zone.purged += count;
@@ -160,6 +163,7 @@ void qy_zone_put(struct qy_run *run)
         qy_zone.dirty_last = run;
     qy_zone.dirty = run;
     qy_zone.taken--;
+    QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
     if (qy_options.decay)
         purge_locked(now, qy_options.decay);
     qy_unlock(&zone_lock);

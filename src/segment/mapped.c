@@ -3,6 +3,7 @@
 #include "base/atomic.h"
 #include "base/lock.h"
 #include "base/message.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/pages.h"
 
@@ -136,6 +137,7 @@ void *qy_mapped_take(size_t request, size_t alignment)
         return NULL;
     uintptr_t mem = qy_align_up((uintptr_t)base + QY_HEADER_BYTES, alignment);
     struct entry e = write_header(base, bytes, mem - (uintptr_t)base - QY_HEADER_BYTES);
+    QY_PROBE(MAPPED, TOOK, mem, e.size);
     if (add(e))
         return (void *)mem;
     qy_pages_unmap(base, bytes);
@@ -164,6 +166,7 @@ static void adapt_thresholds(size_t size)
     static const size_t largest = (size_t)32 << 20;
     if (!qy_options.dynamic_thresholds || size <= qy_options.mmap_threshold || size > largest)
         return;
+    QY_PROBE(MAPPED, RAISED, 0, size);
     qy_store_relaxed(&qy_options.mmap_threshold, size);
     qy_store_relaxed(&qy_options.trim_threshold, 2 * size);
 }
@@ -176,6 +179,7 @@ size_t qy_mapped_free(void *mem)
         qy_fatal(QY_DOUBLE_FREE, mem, "this mapped block was freed by another thread at the same time");
     check_header(&e);
     adapt_thresholds(e.size);
+    QY_PROBE(MAPPED, GONE, mem, e.size);
     qy_pages_unmap((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before);
     return e.size;
 }
@@ -200,6 +204,7 @@ static void *resize_locked(struct entry *e, size_t request)
         return NULL;
     remove_locked(e);
     struct entry now = write_header(moved, bytes, old.before);
+    QY_PROBE(MAPPED, MOVED, now.mem, bytes);
     add_locked(now); /* there is room: one was just taken out */
     return (void *)now.mem;
 }

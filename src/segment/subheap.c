@@ -1,5 +1,6 @@
 #include "segment/subheap.h"
 
+#include "base/probe.h"
 #include "os/pages.h"
 
 static const char name[] = "quarry: sub-heap";
@@ -23,6 +24,7 @@ struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t p
     }
     heap->arena = arena;
     heap->size = heap->committed = size;
+    QY_PROBE(SUBHEAP, MADE, heap, size);
     return heap;
 }
 
@@ -50,6 +52,7 @@ void qy_subheap_shrink(struct qy_subheap *heap, size_t bytes)
 
 void qy_subheap_delete(struct qy_subheap *heap)
 {
+    QY_PROBE(SUBHEAP, GONE, heap, heap->size);
     qy_granule_release(heap);
     qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
 }

@@ -2,6 +2,7 @@
  * Cells between the stacks of a thread cache and the runs: refill, flush, and what comes back from other threads.
  */
 #include "base/message.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "tcache/internal.h"
 
@@ -186,6 +187,7 @@ static unsigned put_own_cells(struct qy_tcache *t, void **cells, unsigned count)
         }
         for (; i < end; i++)
             qy_run_put(run, cells[i]);
+        QY_PROBE(RUN, PUT, cells[i - 1], qy_classes[run->cls].stride);
         run_changed_locked(t, run); /* may give the run to the zone: it is not looked at again */
     }
     qy_unlock(&t->lock);
@@ -198,6 +200,7 @@ static void put_others_cells(void *const *cells, unsigned count)
     for (unsigned i = 0, end; i < count; i = end) {
         struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
         end = same_run(cells, i, count);
+        QY_PROBE(RUN, PUT, cells[i], (end - i) * qy_classes[run->cls].stride);
         if (qy_run_put_remote(run, cells + i, end - i))
             notify(run);
     }
@@ -217,6 +220,7 @@ void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
     void **base = t->keys[cls].base;
     put_cells(t, base, count);
     unsigned left = (unsigned)(stack->top - base) - count;
+    QY_PROBE(TCACHE, EMPTIED, base[0], count * qy_classes[cls].stride);
     for (unsigned i = 0; i < left; i++)
         base[i] = base[count + i];
     stack->top = base + left;
@@ -284,6 +288,7 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     /* Lowest address on top, so that blocks are handed out upwards. */
     for (unsigned i = count - 1; i > 0; i--)
         *stack->top++ = cells[i];
+    QY_PROBE(RUN, TOOK, cells[0], count * qy_classes[cls].stride);
     return revive(t, cells[0], cls);
 }
 
@@ -300,7 +305,10 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
         put_cells(t, &cell, 1);
         return;
     }
-    if (stack->top == stack->limit)
+    if (stack->top == stack->limit) {
+        QY_PROBE(TCACHE, FULL, cell, qy_classes[cls].stride);
         qy_cells_flush(t, cls, (room + 1) / 2);
+    }
     *stack->top++ = cell;
+    QY_PROBE(TCACHE, PUT, cell, qy_classes[cls].stride);
 }

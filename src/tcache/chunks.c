@@ -4,6 +4,7 @@
  * stack begins (3 % on average), so that whatever is in a stack serves every request that looks there.
  */
 #include "base/message.h"
+#include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
 #include "tcache/internal.h"
@@ -68,6 +69,7 @@ static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
 {
     void *mem = *--stack->top;
     t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
+    QY_PROBE(TCACHE, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
     qy_freed_unsign(mem);
     /* Two threads may have freed it at the same moment, one into its cache, one into the arena. */
     if (QY_UNLIKELY(qy_chunk_marks(qy_mem_chunk(mem)) != (QY_BEGINS | QY_INUSE)))
@@ -80,6 +82,7 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t size)
     if (!cached(size))
         return NULL;
     struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    QY_PROBE(TCACHE, ASKED, 0, size);
     if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
         return take_top(t, stack);
     stack++; /* what is a little too large is still better than a lock */
@@ -121,13 +124,16 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
         return false;
     struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(size));
     must_be_new(stack, mem);
-    if (stack->top == stack->limit)
+    if (stack->top == stack->limit) {
+        QY_PROBE(TCACHE, FULL, mem, size);
         return false;
+    }
     if (size > LARGEST_LINEAR && t->chunk_bytes + size > BYTES_AT_MOST)
         flush(t, stack);
     qy_freed_sign(mem);
     *stack->top++ = mem;
     t->chunk_bytes += size;
+    QY_PROBE(TCACHE, PUT, mem, size);
     return true;
 }
 

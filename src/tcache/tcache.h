@@ -17,6 +17,7 @@
 #define QY_TCACHE_TCACHE_H
 
 #include "arena/arena.h"
+#include "base/probe.h"
 #include "run/run.h"
 
 struct qy_stack {
@@ -106,11 +107,13 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     size_t stride = (request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) & ~(size_t)(QY_CELL_UNIT - 1);
     struct qy_stack *stack = qy_stack_at(t, stride);
     uint64_t *cell = stack->top[-1];
+    QY_PROBE(TCACHE, ASKED, 0, stride);
     uint64_t key = qy_key_at(t, stride)->key;
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)key))
         return NULL;
     cell[-1] = key;
     stack->top--;
+    QY_PROBE(TCACHE, TOOK, cell, stride);
     return cell;
 }
 
@@ -136,6 +139,7 @@ QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
     ((uint32_t *)mem)[-1] = 0;
     *top = mem;
     QY_ADD_IN_PLACE(stack->top, sizeof *top);
+    QY_PROBE(TCACHE, PUT, mem, tag - QY_CELL_TAG_EXTRA);
     return true;
 }
 
