@@ -18,6 +18,7 @@ static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
     qy_chunk_set_head(c, size, (c->size & QY_PREV_INUSE) | qy_arena_tag(a));
     qy_chunk_at(c, size)->size |= QY_PREV_INUSE;
     qy_chunk_mark_inuse(c);
+    qy_chunk_note_size(c);
     return qy_chunk_mem(c);
 }
 
@@ -245,6 +246,7 @@ static struct qy_chunk *drop_front_locked(struct qy_arena *a, struct qy_chunk *c
     qy_chunk_mark(at);
     qy_chunk_set_head(at, size - front, QY_PREV_INUSE | qy_arena_tag(a));
     qy_chunk_mark_inuse(at);
+    qy_chunk_note_size(at);
     qy_chunk_set_size(c, front);
     QY_PROBE(BLOCK, SPLIT, at, size - front);
     qy_arena_coalesce_locked(a, c);
@@ -261,6 +263,7 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
     qy_chunk_mark_inuse(back);
     qy_chunk_set_head(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
     qy_chunk_set_size(c, size);
+    qy_chunk_note_size(c);
     QY_PROBE(BLOCK, SPLIT, back, rest);
     qy_arena_coalesce_locked(a, back);
 }
@@ -309,6 +312,7 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         qy_arena_cut_top_locked(a, size - old, &clean_from);
         qy_chunk_unmark(next);
         qy_chunk_set_size(c, size);
+        qy_chunk_note_size(c);
         QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
         return true;
     }
@@ -317,6 +321,7 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     qy_bin_unlink(&a->bins, next);
     qy_chunk_unmark(next);
     qy_chunk_set_size(c, old + qy_chunk_size(next));
+    qy_chunk_note_size(c);
     qy_chunk_next(c)->size |= QY_PREV_INUSE;
     QY_PROBE(BLOCK, MERGED_AHEAD, c, qy_chunk_size(c));
     return true;

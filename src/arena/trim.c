@@ -91,7 +91,7 @@ static bool purge_chunk(struct qy_chunk *c)
     uintptr_t to = qy_align_down((uintptr_t)c + qy_chunk_size(c), qy_page_bytes);
     if (from >= to || !qy_pages_purge((void *)from, to - from))
         return false;
-    qy_marks_purge(from, to);
+    qy_marks_purge(from + QY_SIZE_IN_MARKS, to); /* behind its own size */
     QY_PROBE(BLOCK, PURGED, from, to - from);
     return true;
 }

@@ -20,9 +20,7 @@ static bool next_sound(struct qy_arena *a, struct qy_chunk *next)
         return false;
     if (size == QY_ALIGNMENT) /* a fencepost: nothing behind it */
         return inuse;
-    /* A small one is looked through, for one byte may have made it a little larger; that costs one word of marks. */
-    return size >= QY_MIN_CHUNK && qy_chunk_begins(qy_chunk_at(next, size)) &&
-           (!qy_bin_is_small(size) || qy_chunk_whole(next, size));
+    return size >= QY_MIN_CHUNK && qy_chunk_has_size(next, size);
 }
 
 /* P = 0 says that the chunk before is free: a stray NUL says so, too. */
@@ -56,7 +54,7 @@ static struct vetted vet_block(const void *mem)
     size_t word = qy_load_relaxed(&c->size);
     v.size = word & ~QY_TAG_BITS;
     if (v.size < QY_MIN_CHUNK || (word & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(v.arena) ||
-        !qy_chunk_begins(qy_chunk_at(c, v.size)) || !qy_chunk_whole(c, v.size))
+        !qy_chunk_has_size(c, v.size))
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
     if (qy_freed_is_signed(mem))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");

@@ -54,12 +54,6 @@ static void must_link(struct qy_chunk *c, bool agrees)
                  "the links of this free block and its neighbours disagree");
 }
 
-/* The seal of a small chunk would have no place; it is looked through at once. */
-static bool is_sealed(size_t size)
-{
-    return !qy_bin_is_small(size);
-}
-
 struct qy_chunk *qy_bin_first(struct qy_bins *bins, unsigned index)
 {
     struct qy_chunk *head = qy_bin_head(bins, index);
@@ -93,8 +87,7 @@ void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
     QY_PROBE(UNSORTED_BIN, PUT, c, qy_chunk_size(c));
     if (!qy_bin_is_small(qy_chunk_size(c)))
         c->fd_nextsize = c->bk_nextsize = NULL;
-    if (is_sealed(qy_chunk_size(c)))
-        c->seal = qy_freed_seal(c, qy_chunk_size(c));
+    qy_chunk_note_size(c);
     link_after_head(bins, qy_bin_head(bins, QY_UNSORTED), c);
 }
 
@@ -180,9 +173,8 @@ static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chun
 static size_t true_size(struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
-    if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_begins(qy_chunk_at(c, size)) ||
-        qy_chunk_at(c, size)->prev_size != size ||
-        (is_sealed(size) ? c->seal != qy_freed_seal(c, size) : !qy_chunk_whole(c, size)))
+    if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_has_size(c, size) ||
+        qy_chunk_at(c, size)->prev_size != size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     return size;
 }

@@ -11,7 +11,6 @@
  *            | bk            ...            |                 the one before
  *            | fd_nextsize   ...            |  free, large:   the first chunk of the next smaller size
  *            | bk_nextsize   ...            |                 of the next larger size
- *            | seal          ...            |                 address and size, under a secret (freed.h)
  *            |               ...            |
  *    next -> +------------------------------+
  *            | user's last 8 bytes, or this chunk's size while it is free
@@ -31,7 +30,6 @@ struct qy_chunk {
     size_t size;
     struct qy_chunk *fd, *bk;
     struct qy_chunk *fd_nextsize, *bk_nextsize;
-    uint64_t seal;
 };
 
 #define QY_PREV_INUSE ((size_t)1) /* P: the chunk before this one is in use */

@@ -1,15 +1,10 @@
 /*
- * What a free chunk carries so that nobody's word need be taken for its size, nor for its being free.
+ * What a chunk carries that is free but keeps its in-use mark: in a thread cache, a fast bin or an inbox. Its signature
+ * stands in the second word of its memory, where ptmalloc keeps its tcache key. Seen again by free(), it is a double free. Gone
+ * when the chunk is taken out: somebody wrote to the block after freeing it, or freed it twice around such a write; then
+ * the block is in two places, and handing it out would give the same bytes to two owners.
  *
- * The signature of a chunk that is free but keeps its in-use mark (in a thread cache, a fast bin or an inbox) stands in the
- * second word of its memory, where ptmalloc keeps its tcache key. Seen again by free(), it is a double free. Gone when
- * the chunk is taken out: somebody wrote to the block after freeing it, or freed it twice around such a write; then the
- * block is in two places, and handing it out would give the same bytes to two owners.
- *
- * The seal of a large free chunk in a bin stands behind its links.
- *
- * Both are made of address, size and secrets: a size that was written over does not fit them, and finding that out costs
- * the same for every size.
+ * It is made of address, size and secrets: a size that was written over does not fit it.
  */
 #ifndef QY_CHUNK_FREED_H
 #define QY_CHUNK_FREED_H
@@ -19,15 +14,11 @@
 
 extern uint64_t qy_freed_secret, qy_freed_factor; /* drawn at start-up; the factor is odd */
 
-QY_INLINE uint64_t qy_freed_seal(const void *address, size_t size)
-{
-    uint64_t product = (((uintptr_t)address ^ qy_freed_secret) + size) * qy_freed_factor;
-    return product ^ (product >> 32);
-}
-
 QY_INLINE uint64_t qy_freed_signature(const void *mem)
 {
-    return qy_freed_seal(mem, qy_chunk_size(qy_mem_chunk(mem)));
+    uint64_t product =
+        (((uintptr_t)mem ^ qy_freed_secret) + qy_chunk_size(qy_mem_chunk(mem))) * qy_freed_factor;
+    return product ^ (product >> 32);
 }
 
 QY_INLINE bool qy_freed_is_signed(const void *mem)

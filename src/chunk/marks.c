@@ -126,35 +126,18 @@ void qy_granule_release(void *base)
     qy_store_relaxed(&g->owner, NULL);
 }
 
-/*
- * Whether a chunk begins in [from, to) of one granule. The first and the last word are shared with other chunks, whose
- * marks may be changing; what lies between belongs to this chunk alone.
- */
-static bool begins_within(struct qy_granule *g, uintptr_t from, uintptr_t to)
-{
-    const struct qy_marks *at = qy_marks_at(g, from), *last = qy_marks_at(g, to - 1);
-    uint64_t found = ~(qy_mark_bit(from) - 1);
-    uint64_t upto = qy_mark_bit(to) - 1;
-    upto = upto ? upto : ~(uint64_t)0; /* `to` is the first of the next word */
-    if (at == last)
-        return (qy_load_relaxed(&at->begins) & found & upto) != 0;
-    found &= qy_load_relaxed(&at++->begins);
-    for (; at + 4 <= last; at += 4)
-        found |= (at[0].begins | at[1].begins) | (at[2].begins | at[3].begins);
-    for (; at < last; at++)
-        found |= at->begins;
-    return (found | (qy_load_relaxed(&last->begins) & upto)) != 0;
-}
-
 bool qy_chunk_whole(const struct qy_chunk *c, size_t size)
 {
+    /* The first and the last word are shared with other chunks, whose marks may be changing; not the bits looked at. */
     uintptr_t at = (uintptr_t)c + QY_ALIGNMENT, end = (uintptr_t)c + size;
     while (at < end) {
         struct qy_granule *g = qy_granule_of(at);
-        uintptr_t to = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, end);
-        if (!g || begins_within(g, at, to))
+        uint64_t looked_at = ~(qy_mark_bit(at) - 1);
+        at = qy_align_down(at, QY_MARKS_BYTES) + QY_MARKS_BYTES;
+        if (at > end)
+            looked_at &= qy_mark_bit(end) - 1;
+        if (!g || (qy_load_relaxed(&qy_marks_at(g, at - 1)->begins) & looked_at))
             return false;
-        at = to;
     }
     return true;
 }

@@ -7,9 +7,12 @@
  *      begins   a chunk begins here
  *      inuse    ... and it is in use: with the program, in a thread cache or in a fast bin
  *
- * Boundary tags (chunk.h) say the same, and one thing more: the size. A tag that disagrees with the marks has been written
- * over, and nothing is done on its word. This is what makes forged chunks, forged sizes, forged arenas and double frees
- * visible at once, in the classic profile too, where tags must look as ptmalloc's do.
+ * A chunk of 2 KiB and more covers the whole KiB behind the one that it begins in. Nothing begins there, so the inuse word
+ * of that KiB is free to hold the chunk's size. Where no bit of `begins` is set, `inuse` says nothing else.
+ *
+ * Boundary tags (chunk.h) say the same. A tag that disagrees with the marks has been written over, and nothing is
+ * done on its word; to find that out costs the same for every size. This is what makes forged chunks, forged sizes, forged
+ * arenas and double frees visible at once, in the classic profile too, where chunks must look as ptmalloc's do.
  *
  * Written under the lock of the arena that owns the granule. Read without it by free(): the bits of a block that the reader
  * rightfully holds do not change meanwhile, and for any other block any answer is right.
@@ -72,7 +75,7 @@ QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
 enum qy_tables { QY_TABLES_MAPPED, QY_TABLES_FROM_BREAK };
 bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, enum qy_tables tables);
 
-/* Gives back the memory of the marks of [from, to), in which no chunk begins: they are zero, and stay so. */
+/* Gives back the memory of the marks of [from, to), where no chunk begins and no size is noted: they stay zero. */
 void qy_marks_purge(uintptr_t from, uintptr_t to);
 
 /* Gives the one granule at `base` up: no chunk is left in it. Its marks go back to the kernel. */
@@ -116,11 +119,43 @@ QY_INLINE bool qy_chunk_inuse(const struct qy_chunk *c)
     return (qy_chunk_marks(c) & QY_INUSE) != 0;
 }
 
-/* The four below: for chunks of the caller's arena, under its lock. */
+/* Chunks from here on have their size in the marks. */
+#define QY_SIZE_IN_MARKS (2 * QY_MARKS_BYTES)
+
+/* Where the size of a large chunk stands; NULL: nowhere, whatever said that a chunk is here. */
+QY_INLINE uint64_t *qy_chunk_size_word(const struct qy_chunk *c)
+{
+    uintptr_t at = qy_align_down((uintptr_t)c, QY_MARKS_BYTES) + QY_MARKS_BYTES;
+    struct qy_granule *g = qy_granule_of(at);
+    return g ? &qy_marks_at(g, at)->inuse : NULL;
+}
+
+/* True when no chunk begins in (c, c + size). Looks at all the marks there; qy_chunk_has_size says more for less. */
+bool qy_chunk_whole(const struct qy_chunk *c, size_t size);
+
+/* Whether the chunk that begins at `c` is of this size. */
+QY_INLINE bool qy_chunk_has_size(const struct qy_chunk *c, size_t size)
+{
+    if (size < QY_SIZE_IN_MARKS)
+        return qy_chunk_begins((const struct qy_chunk *)((const char *)c + size)) && qy_chunk_whole(c, size);
+    const uint64_t *word = qy_chunk_size_word(c);
+    return word && qy_load_relaxed(word) == size;
+}
+
+/* The five below: for chunks of the caller's arena, under its lock. */
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)
 {
-    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->begins;
-    qy_store_relaxed(word, *word | qy_mark_bit((uintptr_t)c));
+    struct qy_marks *marks = qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c);
+    if (!marks->begins)
+        qy_store_relaxed(&marks->inuse, 0); /* a size may stand there */
+    qy_store_relaxed(&marks->begins, marks->begins | qy_mark_bit((uintptr_t)c));
+}
+
+/* Notes the size that the tag of a marked chunk says; until it changes, or anything begins within. */
+QY_INLINE void qy_chunk_note_size(struct qy_chunk *c)
+{
+    if (qy_chunk_size(c) >= QY_SIZE_IN_MARKS)
+        qy_store_relaxed(qy_chunk_size_word(c), qy_chunk_size(c));
 }
 
 QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
@@ -140,9 +175,6 @@ QY_INLINE void qy_chunk_mark_free(struct qy_chunk *c)
     uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->inuse;
     qy_store_relaxed(word, *word & ~qy_mark_bit((uintptr_t)c));
 }
-
-/* True when no chunk begins in (c, c + size): the size in a tag is not larger than the chunk. */
-bool qy_chunk_whole(const struct qy_chunk *c, size_t size);
 
 void qy_granules_lock(void);
 void qy_granules_unlock(void);

@@ -229,7 +229,7 @@ static void filled_with_5a(void)
         QT_EQ(p[i], 0x5a ^ 0xff);
     memset(p, 0, 3000);
     free(p);
-    for (int i = 40; i < 2992; i++) /* past the links and the seal, before the next chunk's prev_size */
+    for (int i = 32; i < 2992; i++) /* past the links, before the next chunk's prev_size */
         QT_EQ(p[i], 0x5a);
     p = calloc(1, 3000);
     for (int i = 0; i < 3000; i++)
