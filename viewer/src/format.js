@@ -1,0 +1,3 @@
+export function hex(address) {
+  return `0x${address.toString(16)}`;
+}
