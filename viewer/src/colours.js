@@ -13,7 +13,7 @@ const stateBuckets = [
   { key: 'free', light: '#c08a0c', dark: '#f0c75e', pattern: NONE },
   { key: 'unsorted', light: '#cf5a16', dark: '#ee8a4a', pattern: PATTERN.diagonal },
   { key: 'fast', light: '#a83a7c', dark: '#dd86bd', pattern: PATTERN.bars },
-  { key: 'cached', light: '#0f8a72', dark: '#38bfa0', pattern: NONE },
+  { key: 'cached', light: '#0a9a6a', dark: '#38bfa0', pattern: NONE },
   { key: 'inbox', light: '#7757b8', dark: '#ab90e4', pattern: PATTERN.dots },
   { key: 'top', light: '#8a949e', dark: '#6d7780', pattern: PATTERN.lines },
   { key: 'uncarved', light: '#dcdfe2', dark: '#2d343b', pattern: NONE },
@@ -44,7 +44,7 @@ const ramp = {
 export const CLASS_LIMITS = [32, 64, 128, 256, 512, 1024, 2048, 4096, 16384, 131072, 1048576, Infinity];
 const classBuckets = CLASS_LIMITS.map((limit, i) => ({ key: 'class', limit, light: ramp.light[i], dark: ramp.dark[i], pattern: NONE }));
 const arenaColours = [
-  ['#4079b3', '#5b96d2'], ['#c08a0c', '#f0c75e'], ['#0f8a72', '#38bfa0'], ['#a83a7c', '#dd86bd'],
+  ['#4079b3', '#5b96d2'], ['#c08a0c', '#f0c75e'], ['#0a9a6a', '#38bfa0'], ['#a83a7c', '#dd86bd'],
   ['#cf5a16', '#ee8a4a'], ['#22466e', '#a9cbef'], ['#7f8b2a', '#b9c46a'], ['#7757b8', '#ab90e4'],
 ];
 const arenaPatterns = [NONE, NONE, NONE, PATTERN.bars, PATTERN.diagonal, NONE, PATTERN.lines, PATTERN.dots];

@@ -7,7 +7,7 @@ import { hex } from './format.js';
 
 const TOTALS = ['mapped', 'resident'];
 const ORDER = ['live', 'rounding', 'cached', 'inbox', 'free_cells', 'fast', 'binned', 'unsorted', 'top', 'uncarved', 'purged', 'metadata'];
-const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0f8a72', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', unsorted: '#cf5a16', top: '#8a949e', uncarved: '#c4c9ce', purged: '#dcdfe2', metadata: '#56616b' };
+const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0a9a6a', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', unsorted: '#cf5a16', top: '#8a949e', uncarved: '#c4c9ce', purged: '#dcdfe2', metadata: '#56616b' };
 
 export class Figures {
   constructor(element, view) {

@@ -378,8 +378,8 @@ export class HeapView extends EventTarget {
       this.pagesAt = y + 4;
       y += 12;
     }
-    // A share of free bytes says nothing where single blocks are seen: there the words of the headers take its place.
-    this.fragmentationHeight = this.overlays.fragmentation ? 26 * (1 - near) : 0;
+    // A share of free bytes says nothing where single blocks are seen.
+    this.fragmentationHeight = this.overlays.fragmentation ? 26 * (1 - smooth(0.02, 0.08, perByte)) : 0;
     if (this.fragmentationHeight) {
       this.fragmentationAt = y + 3;
       y += 6 + this.fragmentationHeight;
@@ -1291,13 +1291,13 @@ export class HeapView extends EventTarget {
 
   selectMiddle() {
     const [u0, u1] = this.aim;
-    const item = this.model.itemAt(this.axis.toAddress((u0 + u1) / 2)) ?? this.nearest((u0 + u1) / 2);
+    const item = this.model.blockAt(this.axis.toAddress((u0 + u1) / 2)) ?? this.nearest((u0 + u1) / 2);
     if (item) this.select(item);
   }
 
   nearest(u) {
     const i = Math.min(this.leaves.count - 1, this.sumsOf('state').firstAfter(u, 0));
-    return i < 0 ? null : this.model.itemAt(this.model.leaves.from[i]);
+    return i < 0 ? null : this.model.blockAt(this.model.leaves.from[i]);
   }
 }
 

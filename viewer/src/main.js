@@ -243,6 +243,7 @@ class Page {
     this.view.texts = this.t;
     this.view.rowsKey = '';
     this.crumbText = '';
+    this.say('');
     this.showAll();
   }
 

@@ -7,7 +7,7 @@ import { hex } from './format.js';
 
 const NEAR = 2 ** 30; // neighbours of one kind that are closer than this are one entry
 const GAP_SHOWN = 2 ** 20;
-const TONES = { text: '#7d8790', data: '#9b7fb0', bss: '#a98f6b', heap: '#4079b3', quarry: '#4079b3', stack: '#0f8a72', vdso: '#7d8790', library: '#8f99a3', mapping: '#b3aa9a' };
+const TONES = { text: '#7d8790', data: '#9b7fb0', bss: '#a98f6b', heap: '#4079b3', quarry: '#4079b3', stack: '#0a9a6a', vdso: '#7d8790', library: '#8f99a3', mapping: '#b3aa9a' };
 
 /* { from, to, key, heap, tone, count, name }, lowest first. */
 export function groupsOf(model) {

@@ -68,7 +68,7 @@ class Model {
     const order = sorted ? null : Uint32Array.from(at.keys()).sort((a, b) => at[a] - at[b]);
     const column = (Type, values) => {
       const out = new Type(n);
-      const from = list(values);
+      const from = values ?? [];
       for (let i = 0; i < Math.min(n, from.length); i++) out[i] = from[order ? order[i] : i];
       return out;
     };
