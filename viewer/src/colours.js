@@ -23,7 +23,7 @@ const stateBuckets = [
 const B = Object.fromEntries(stateBuckets.map((b, i) => [b.key, i]));
 const bucketOfState = {
   'in use': B.inUse, binned: B.free, unsorted: B.unsorted, fast: B.fast, cached: B.cached,
-  inbox: B.inbox, top: B.top, fence: B.other, mapped: B.mapped, broken: B.broken,
+  moving: B.inbox, inbox: B.inbox, top: B.top, fence: B.other, mapped: B.mapped, broken: B.broken,
 };
 const STATE_BUCKET = STATES.map((name) => bucketOfState[name]);
 const CELL_BUCKET = [];
@@ -32,6 +32,7 @@ CELL_BUCKET[CELL.free] = B.free;
 CELL_BUCKET[CELL.cached] = B.cached;
 CELL_BUCKET[CELL.remote] = B.inbox;
 CELL_BUCKET[CELL.uncarved] = B.uncarved;
+CELL_BUCKET[CELL.moving] = B.inbox;
 
 export const LIVE_BUCKETS = [B.inUse, B.mapped];
 export const FREE_BUCKETS = [B.free, B.unsorted, B.fast, B.cached, B.inbox];

@@ -113,7 +113,7 @@ export function wordsOf(model, item, t) {
     free += 16;
   }
   if (end > free) {
-    const label = name === 'top' ? 'topMemory' : hasUser(name) && name !== 'fast' && name !== 'cached' && name !== 'inbox' ? 'userMemory' : 'freeMemory';
+    const label = name === 'top' ? 'topMemory' : hasUser(name) && name !== 'fast' && name !== 'cached' && name !== 'inbox' && name !== 'moving' ? 'userMemory' : 'freeMemory';
     words.push({ from: free, to: end, label: t(label), value: hex(free), note: t.bytes(end - free) });
   }
   return words;
@@ -256,13 +256,13 @@ function describeRun(model, item, t) {
     { label: t('state'), value: t(`runState.${run.state}`), note: t(`runStateNote.${run.state}`) },
   ];
   if (run.owner != null) {
-    const count = [0, 0, 0, 0, 0];
+    const count = Object.values(CELL).map(() => 0);
     for (const state of cells) count[state]++;
     rows.push(
       { label: t('stride'), value: t.exact(run.stride), note: t('strideNote') },
       { label: t('firstCell'), value: t.exact(run.first), note: t('firstCellNote') },
       { label: t('owner'), value: ownerOf(model, run.owner, t), note: t('ownerNote') },
-      ...count.map((n, state) => ({ label: t(`cell.${state}`), value: t('nOf', { n: t.count(n), of: t.count(cells.length) }) })),
+      ...[...count.entries()].filter(([, n]) => n).map(([state, n]) => ({ label: t(`cell.${state}`), value: t('nOf', { n: t.count(n), of: t.count(cells.length) }) })),
     );
   }
   return [{ rows }, ...(cells.length ? [{ title: t('cells'), rows: [], grid: item.index }] : []), neighbours(model, item, t), around(model, run.at, run.at + model.runBytes, t)];
@@ -279,6 +279,7 @@ function describeSegment(model, item, t) {
     { label: t('to'), value: hex(s.to) },
     { label: t('size'), value: t.exact(s.to - s.from) },
   ];
+  if (s.used_to > s.from && s.used_to < s.to) rows.push({ label: t('usedTo'), value: hex(s.used_to), note: t('usedToNote', { size: t.bytes(s.to - s.used_to) }) });
   if (s.arena != null) rows.push({ label: t('arena'), value: t('arenaN', { n: s.arena }), note: arenaNote(model, s.arena, t) });
   if (s.kind === 'break' && model.break != null) rows.push({ label: t('programBreak'), value: hex(model.break) });
   const sections = [{ rows }];

@@ -5,9 +5,8 @@
 import { el } from './dom.js';
 import { hex } from './format.js';
 
-const TOTALS = ['mapped', 'resident'];
-const ORDER = ['live', 'rounding', 'cached', 'inbox', 'free_cells', 'fast', 'binned', 'unsorted', 'top', 'uncarved', 'purged', 'metadata'];
-const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0a9a6a', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', unsorted: '#cf5a16', top: '#8a949e', uncarved: '#c4c9ce', purged: '#dcdfe2', metadata: '#56616b' };
+const ORDER = ['live', 'rounding', 'cached', 'inbox', 'moving', 'free_cells', 'fast', 'binned', 'top', 'fence', 'free_runs', 'uncarved', 'metadata', 'other'];
+const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0a9a6a', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', moving: '#ab90e4', top: '#8a949e', fence: '#343c44', free_runs: '#d9c48f', uncarved: '#c4c9ce', metadata: '#56616b', other: '#d0021b' };
 
 export class Figures {
   constructor(element, view) {
@@ -18,28 +17,30 @@ export class Figures {
   show() {
     const { model, t } = this.view;
     const { figures } = model;
-    const names = Object.keys(figures).filter((k) => !TOTALS.includes(k) && figures[k] && typeof figures[k].bytes === 'number');
+    const names = Object.keys(figures).filter((k) => k !== 'mapped' && figures[k] && typeof figures[k].bytes === 'number');
     names.sort((a, b) => rank(a) - rank(b));
     const sum = names.reduce((s, k) => s + figures[k].bytes, 0);
     const mapped = figures.mapped?.bytes ?? sum;
-    const resident = figures.resident?.bytes ?? figures.mapped?.resident ?? names.reduce((s, k) => s + (figures[k].resident ?? 0), 0);
+    const resident = figures.mapped?.resident ?? names.reduce((s, k) => s + (figures[k].resident ?? 0), 0);
+    const some = names.filter((k) => figures[k].bytes > 0);
+    const none = names.filter((k) => !some.includes(k));
     const bar = el(
       'div',
       { class: 'equation', 'aria-hidden': 'true' },
-      names.filter((k) => figures[k].bytes > 0).map((k) => el('span', { style: `flex:${figures[k].bytes} 0 0;background:${TONES[k] ?? '#999'}`, title: `${label(k, t)} ${t.bytes(figures[k].bytes)}` })),
+      some.map((k) => el('span', { style: `flex:${figures[k].bytes} 0 0;background:${TONES[k] ?? '#999'}`, title: `${label(k, t)} ${t.bytes(figures[k].bytes)}` })),
     );
     const table = el(
       'table',
       {},
       el('caption', { class: 'hidden' }, t('figuresCaption')),
       el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, t('figure')), el('th', { scope: 'col', class: 'number' }, t('mapped')), el('th', { scope: 'col', class: 'number' }, t('page.1')))),
-      el('tbody', {}, names.map((k) => this.row(k, figures[k], mapped))),
+      el('tbody', {}, some.map((k) => this.row(k, figures[k], mapped))),
       el('tfoot', {}, el('tr', {}, el('th', { scope: 'row' }, `= ${t('mapped')}`), el('td', { class: 'number' }, t.bytes(mapped)), el('td', { class: 'number' }, t.bytes(resident)))),
     );
     const check = sum === mapped ? el('p', { class: 'ok' }, t('sumRight')) : el('p', { class: 'bad' }, t('sumWrong', { sum: t.exact(sum), mapped: t.exact(mapped), difference: t.exact(Math.abs(mapped - sum)) }));
     this.element.replaceChildren(
       ...this.findings(),
-      el('section', {}, el('h3', {}, t('whereMemoryWent')), bar, table, check),
+      el('section', {}, el('h3', {}, t('whereMemoryWent')), bar, table, none.length ? el('p', { class: 'hint' }, t('noBytesIn', { names: none.map((k) => label(k, t)).join(t('comma')) })) : null, check),
       this.setting(),
     );
   }
@@ -52,7 +53,7 @@ export class Figures {
       {},
       el('th', { scope: 'row' }, el('span', { class: 'swatch', style: `background:${TONES[key] ?? '#999'}` }), label(key, t), el('small', {}, t.has(`figureNote.${key}`) ? t(`figureNote.${key}`) : '')),
       el('td', { class: 'number' }, t.bytes(figure.bytes), el('small', {}, `${share} %`)),
-      el('td', { class: 'number' }, t.bytes(figure.resident ?? 0), figure.count ? el('small', {}, t('blocksN', { n: t.count(figure.count) })) : null),
+      el('td', { class: 'number' }, figure.resident == null ? '–' : t.bytes(figure.resident), figure.count ? el('small', {}, t('blocksN', { n: t.count(figure.count) })) : null),
     );
   }
 
@@ -69,9 +70,10 @@ export class Figures {
           'ul',
           { class: 'findings' },
           model.findings.slice(0, 200).map((f) =>
-            el('li', {}, el('button', { type: 'button', class: 'link', onclick: () => this.view.selectAddress(f.address) }, hex(f.address)), ` ${f.check}`, el('span', { class: 'note' }, f.text ? ` – ${f.text}` : '')),
+            el('li', {}, el('button', { type: 'button', class: 'link', onclick: () => this.view.selectAddress(f.address) }, hex(f.address)), ` ${f.check}`, el('span', { class: 'note' }, f.text ? ` – ${f.text}` : '', f.doubtful ? ` (${t('doubtful')})` : '')),
           ),
         ),
+        model.findingsLeftOut || model.findings.length > 200 ? el('p', { class: 'hint' }, t('findingsMore', { n: t.count(model.findingsLeftOut + Math.max(0, model.findings.length - 200)) })) : null,
       ),
     ];
   }
@@ -85,7 +87,8 @@ export class Figures {
       [t('executable'), process.executable || '–'],
       [t('threads'), t.count(process.threads.length)],
       [t('library'), `${library.version || '–'} · ${library.profile || '–'}`],
-      [t('stopped'), model.stoppedUs == null ? '–' : t('milliseconds', { n: t.count(Math.round(model.stoppedUs / 100) / 10) })],
+      [t('stopped'), model.stoppedUs == null ? '–' : t('stoppedN', { n: t.count(Math.round(model.stoppedUs / 100) / 10), times: t.count(model.stops ?? 1) })],
+      [t('looked'), [t(model.headersRead ? 'headersRead' : 'headersNotRead'), model.busy ? t('busy') : ''].join(' ')],
       ...changed.map(([k, v]) => [k, t('notDefault', { value: v, default: library.defaults[k] })]),
     ];
     return el('section', {}, el('h3', {}, t('setting')), el('dl', {}, rows.map(([k, v]) => el('div', {}, el('dt', {}, k), el('dd', {}, v)))));

@@ -1075,10 +1075,16 @@ export class HeapView extends EventTarget {
     const every = Math.max(1, Math.ceil(14 / this.rowHeight));
     for (let r = 0; r < this.rowCount; r += every) {
       const u = this.rowStart + r * this.rowBytes;
-      const piece = this.axis.pieces[this.axis.pieceIndex(u)];
-      const address = Math.floor(this.axis.toAddress(u));
-      this.write(piece.kind === 'gap' ? '⋯' : hex(address), GUTTER - 8, this.rowsAt + (r + 0.5) * this.rowHeight - 1, { ink: this.css.faint, size: 10, mono: true, align: 'right' });
+      this.write(this.rowLabel(u), GUTTER - 8, this.rowsAt + (r + 0.5) * this.rowHeight - 1, { ink: this.css.faint, size: 10, mono: true, align: 'right' });
     }
+  }
+
+  /* The address of the first byte that is to scale in the row that begins at u. */
+  rowLabel(u) {
+    const { axis } = this;
+    for (let i = axis.pieceIndex(u); i < axis.pieces.length && axis.pieces[i].u < u + this.rowBytes; i++)
+      if (axis.pieces[i].region?.heap) return hex(Math.max(axis.pieces[i].from, axis.toAddress(Math.max(u, axis.pieces[i].u))));
+    return '⋯';
   }
 
   /* ---- hits ---- */

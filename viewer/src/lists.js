@@ -49,7 +49,7 @@ export class Lists {
     const { model, t } = this.view;
     const bytes = l.blocks.reduce((sum, address) => sum + this.sizeOf(address, l), 0);
     const body = el('div', {});
-    const range = l.kind === 'unsorted' || l.kind === 'inbox' ? '' : l.from === l.to ? t.bytes(l.from) : `${t.bytes(l.from)} – ${l.to >= 2 ** 40 ? '…' : t.bytes(l.to)}`;
+    const range = l.kind === 'unsorted' || l.kind === 'inbox' ? '' : l.from === l.to ? t.bytes(l.from) : `${t.bytes(l.from)} – ${l.to == null || l.to >= 2 ** 40 ? '…' : t.bytes(l.to)}`;
     const short = l.type === 'bin' ? t(`binShort.${l.kind}`, { n: l.index }) : t(`stackShort.${l.type}`);
     const limit = l.limit ? ` / ${t.count(l.limit)}` : '';
     const details = el(

@@ -7,29 +7,50 @@ import { hex } from './format.js';
 
 const NEAR = 2 ** 30; // neighbours of one kind that are closer than this are one entry
 const GAP_SHOWN = 2 ** 20;
+const GUARD_MOST = 2 ** 18;
+const SMALL = 4 * 2 ** 20;
 const TONES = { text: '#7d8790', data: '#9b7fb0', bss: '#a98f6b', heap: '#4079b3', quarry: '#4079b3', stack: '#0a9a6a', vdso: '#7d8790', library: '#8f99a3', mapping: '#b3aa9a' };
 
 /* { from, to, key, heap, tone, count, name }, lowest first. */
 export function groupsOf(model) {
   const groups = [];
-  for (const map of model.maps) {
+  model.maps.forEach((map, i) => {
     const segment = firstSegmentIn(model, map);
-    const key = segment && map.kind !== 'heap' ? `segment.${segment.kind}` : map.perms?.startsWith('---') ? 'reserved' : keyOf(model, map);
+    const key = segment && map.kind !== 'heap' ? `segment.${segment.kind}` : keyOf(model, map, i);
     const last = groups[groups.length - 1];
+    if (last?.key === 'libraries' && !segment && key !== 'threadStacks' && belongsToLibrary(map, last)) {
+      last.to = map.to;
+      return;
+    }
     if (last && last.key === key && map.from - last.to < NEAR && !(key === 'map.stack')) {
       last.to = map.to;
       last.count++;
     } else
-      groups.push({ from: map.from, to: map.to, key, heap: Boolean(segment) || map.kind === 'heap', kind: map.kind, count: 1, name: key === 'map.stack' ? map.name : '', tone: TONES[key === 'libraries' ? 'library' : map.kind] ?? TONES.mapping });
-  }
+      groups.push({ from: map.from, to: map.to, key, heap: Boolean(segment) || map.kind === 'heap', kind: map.kind, count: 1, name: key === 'map.stack' ? map.name : '', tone: TONES[key === 'libraries' ? 'library' : key === 'threadStacks' ? 'stack' : map.kind] ?? TONES.mapping });
+  });
   if (!groups.length)
     for (const s of model.segments) groups.push({ from: s.from, to: s.to, key: `segment.${s.kind}`, heap: true, kind: 'quarry', count: 1, name: '', tone: TONES.quarry });
   return groups;
 }
 
-function keyOf(model, map) {
+/* bss, and what the loader puts between the libraries. */
+function belongsToLibrary(map, last) {
+  return ['bss', 'data', 'mapping', 'quarry'].includes(map.kind) && map.from - last.to < SMALL && map.to - map.from <= SMALL;
+}
+
+function keyOf(model, map, i) {
+  const { maps } = model;
+  if (isGuardOf(map, maps[i + 1]) || (i && isGuardOf(maps[i - 1], map))) return 'threadStacks';
+  if (isClosed(map)) return 'reserved';
   if (['text', 'data', 'bss'].includes(map.kind) && map.name && map.name !== model.process.executable) return 'libraries';
   return `map.${map.kind}`;
+}
+
+const isClosed = (map) => map.perms?.startsWith('---');
+
+/* The kernel does not say whose stack a mapping is; but behind a closed page lies what a thread library makes for one. */
+function isGuardOf(guard, map) {
+  return map && isClosed(guard) && guard.to - guard.from <= GUARD_MOST && guard.to === map.from && !map.name && map.kind === 'mapping' && !isClosed(map);
 }
 
 function firstSegmentIn(model, map) {

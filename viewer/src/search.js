@@ -11,7 +11,7 @@ const CHUNK_STATES = {
 };
 const CELL_STATES = {
   live: [CELL.inUse], used: [CELL.inUse], inuse: [CELL.inUse], free: [CELL.free], cached: [CELL.cached], inbox: [CELL.remote],
-  remote: [CELL.remote], uncarved: [CELL.uncarved],
+  moving: [CELL.moving], remote: [CELL.remote], uncarved: [CELL.uncarved],
 };
 export const STATE_WORDS = [...new Set([...Object.keys(CHUNK_STATES), ...Object.keys(CELL_STATES)])].sort();
 
@@ -105,7 +105,7 @@ export function find(model, test) {
     } else {
       const run = model.runs[-1 - ref];
       const cells = model.cellsOf(-1 - ref);
-      const is = [0, 1, 2, 3, 4].map((state) => test.cell(run, state));
+      const is = Object.values(CELL).map((state) => test.cell(run, state));
       for (let i = 0; i < cells.length; i++) {
         if (!is[cells[i]]) continue;
         hit = 1;

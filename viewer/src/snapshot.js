@@ -6,7 +6,7 @@
  */
 export class SnapshotError extends Error {}
 
-export const CELL = { inUse: 0, free: 1, cached: 2, remote: 3, uncarved: 4 };
+export const CELL = { inUse: 0, free: 1, cached: 2, remote: 3, uncarved: 4, moving: 5 };
 const CELL_HEADER_BYTES = 8;
 const CHUNK_HEADER_BYTES = 16;
 
@@ -36,13 +36,19 @@ class Model {
     this.pageSize = json.process?.page_size || 4096;
     this.library = { version: '', profile: '', options: {}, defaults: {}, ...json.library };
     this.figures = json.figures ?? {};
-    this.maps = list(json.maps).filter((m) => m.to > m.from).sort((a, b) => a.from - b.from);
+    // Beyond 2^53 lies only what the kernel shows there (vsyscall), and numbers lose their last digits.
+    this.maps = list(json.maps).filter((m) => m.to > m.from && m.to <= Number.MAX_SAFE_INTEGER).sort((a, b) => a.from - b.from);
     this.break = json.break ?? null;
     this.segments = list(json.segments).filter((s) => s.to > s.from).sort((a, b) => a.from - b.from);
     for (const s of this.segments) s.pageBits = s.pages ? bytesOf(s.pages) : null;
     this.arenas = list(json.arenas);
     this.caches = list(json.caches);
     this.findings = list(json.findings);
+    this.findingsLeftOut = json.findings_left_out || 0;
+    this.stops = json.stops ?? null;
+    this.busy = json.busy ?? false;
+    this.headersRead = json.headers_read ?? true;
+    this.states = list(json.states);
     this.runs = list(json.runs).slice().sort((a, b) => a.at - b.at);
     this.runBytes = 65536;
     this.readChunks(json.chunks ?? {});
@@ -57,7 +63,6 @@ class Model {
     for (const name of ['size', 'tags', 'state'])
       if (list(columns[name]).length !== n)
         throw new SnapshotError(`chunks.${name} has ${list(columns[name]).length} entries, chunks.at has ${n}`);
-    this.states = list(columns.states).length ? columns.states : STATES;
     const at = new Float64Array(n);
     let address = 0;
     let sorted = true;
@@ -86,9 +91,9 @@ class Model {
       place: new Int32Array(n),
     };
     // The page's own numbers for states, whatever order the writer has.
-    const own = this.states.map((name) => Math.max(0, STATES.indexOf(name)));
+    const own = this.states.map((name) => STATES.indexOf(name));
     const { state } = this.chunks;
-    for (let i = 0; i < n; i++) state[i] = own[state[i]] ?? BROKEN;
+    for (let i = 0; i < n; i++) state[i] = own[state[i]] >= 0 ? own[state[i]] : BROKEN;
   }
 
   /* Every bin and every stack is one list; `place` counts from what the next request gets. */
@@ -172,10 +177,11 @@ class Model {
     const free = bytesOf(run.free);
     const remote = bytesOf(run.remote);
     const cached = bytesOf(run.cached);
-    const page = Math.log2(this.pageSize);
+    const available = bytesOf(run.available);
+    const moving = bytesOf(run.moving);
     for (let i = 0; i < count; i++) {
-      const header = run.first - CELL_HEADER_BYTES + i * run.stride;
-      if (!carved(run.carved, header >> page) || !carved(run.carved, (header + run.stride) >> page)) states[i] = CELL.uncarved;
+      if (!bit(available, i)) states[i] = CELL.uncarved;
+      else if (bit(moving, i)) states[i] = CELL.moving;
       else if (bit(cached, i)) states[i] = CELL.cached;
       else if (bit(remote, i)) states[i] = CELL.remote;
       else if (bit(free, i)) states[i] = CELL.free;
@@ -266,13 +272,13 @@ class Model {
   pageState(segment, address) {
     const { pageBits, from } = segment;
     if (!pageBits) return -1;
-    const page = Math.floor((address - from) / this.pageSize);
+    const page = Math.floor(address / this.pageSize) - Math.floor(from / this.pageSize);
     const byte = pageBits[page >> 2];
     return byte === undefined ? -1 : (byte >> ((page & 3) * 2)) & 3;
   }
 }
 
-export const STATES = ['in use', 'binned', 'unsorted', 'fast', 'cached', 'inbox', 'top', 'fence', 'mapped', 'broken'];
+export const STATES = ['in use', 'binned', 'unsorted', 'fast', 'cached', 'inbox', 'top', 'fence', 'mapped', 'broken', 'moving'];
 export const BROKEN = STATES.indexOf('broken');
 
 export function sameItem(a, b) {
@@ -299,10 +305,6 @@ const EMPTY = new Uint8Array(0);
 
 function bit(bytes, i) {
   return (bytes[i >> 3] >> (i & 7)) & 1;
-}
-
-function carved(mask, page) {
-  return mask === undefined || mask === null || Math.floor(mask / 2 ** page) % 2 === 1;
 }
 
 /* Index of the last of values[0..count) that is <= x, or -1. */

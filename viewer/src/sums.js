@@ -6,6 +6,7 @@ import { slackOf } from './colours.js';
 import { CELL, lastAtOrBelow } from './snapshot.js';
 
 const STEP = 32;
+const CELLS = Object.keys(CELL).length;
 const IS_RUN = 255;
 
 export class Sums {
@@ -44,9 +45,9 @@ export class Sums {
       return;
     }
     const cells = model.cellsOf(index);
-    const count = [0, 0, 0, 0, 0];
+    const count = new Uint32Array(CELLS);
     for (let i = 0; i < cells.length; i++) count[cells[i]]++;
-    for (const state of Object.values(CELL)) {
+    for (let state = 0; state < CELLS; state++) {
       if (!count[state]) continue;
       this.vectors[at + mode.cell(model, run, state)] += count[state] * run.stride;
       used += count[state] * run.stride;

@@ -35,8 +35,8 @@ test('a snapshot of nothing is a model', () => {
 
 test('chunks out of order and lists of blocks that do not exist are survived', () => {
   const bad = readSnapshot({
-    format: 'quarry-snapshot', version: 1, segments: [{ from: 4096, to: 8192, kind: 'break', arena: 9 }],
-    chunks: { at: [4160, -64], size: [32, 64], tags: [1, 1], state: [0, 99], states: ['in use'], arena: [0, 0] },
+    format: 'quarry-snapshot', version: 1, states: ['in use'], segments: [{ from: 4096, to: 8192, kind: 'break', arena: 9 }],
+    chunks: { at: [4160, -64], size: [32, 64], tags: [1, 1], state: [0, 99], arena: [0, 0] },
     bins: [{ arena: 3, kind: 'small', index: 2, from: 32, to: 32, chunks: [1, 2, 3] }], runs: [{ at: 65536, class: 2, stride: 32, first: 16, cells: 9, owner: 7, carved: 1, free: '' }],
   });
   assert.deepEqual([...bad.chunks.at], [4096, 4160]);
@@ -62,11 +62,9 @@ test('cells are what the bitmaps say', () => {
   for (const [r, run] of model.runs.entries()) {
     if (run.owner === null) continue;
     const bits = (name) => (i) => (Buffer.from(run[name], 'base64')[i >> 3] >> (i & 7)) & 1;
-    const [free, remote, cached] = ['free', 'remote', 'cached'].map(bits);
+    const [available, free, remote, cached] = ['available', 'free', 'remote', 'cached'].map(bits);
     for (const [i, state] of model.cellsOf(r).entries()) {
-      const header = run.first - 8 + i * run.stride;
-      const there = [header, header + run.stride].every((at) => (run.carved >> (at >> 12)) & 1);
-      const expected = !there ? CELL.uncarved : cached(i) ? CELL.cached : remote(i) ? CELL.remote : free(i) ? CELL.free : CELL.inUse;
+      const expected = !available(i) ? CELL.uncarved : cached(i) ? CELL.cached : remote(i) ? CELL.remote : free(i) ? CELL.free : CELL.inUse;
       assert.equal(state, expected);
     }
   }
@@ -114,7 +112,7 @@ test('sums between two positions are those of a walk', () => {
 });
 
 test('search finds what a walk finds', () => {
-  const states = json.chunks.states;
+  const states = json.states;
   const chunksThat = (f) => json.chunks.size.filter((size, i) => f(states[json.chunks.state[i]], size, json.chunks.arena[i])).length;
   let cells = 0;
   for (const [r] of model.runs.entries()) for (const state of model.cellsOf(r)) if (state === CELL.cached) cells++;
@@ -156,7 +154,7 @@ test('every key that the page asks for is there', () => {
   const page = readFileSync(new URL('../page.html', import.meta.url), 'utf8');
   for (const [, key] of page.matchAll(/data-t(?:-label|-placeholder)?="([^"]+)"/g)) used.add(key);
   for (let i = 0; i < STATES.length; i++) used.add(`state.${i}`).add(`stateNote.${i}`);
-  for (let i = 0; i < 5; i++) used.add(`cell.${i}`).add(`cellNote.${i}`);
+  for (const i of Object.values(CELL)) used.add(`cell.${i}`).add(`cellNote.${i}`);
   for (const bucket of [...modes.state.buckets(model), ...modes.residency.buckets(model)]) used.add(`colour.${bucket.key}`);
   for (const kind of ['break', 'subheap', 'runs', 'run descriptors', 'cache', 'tables', 'arena', 'mapped']) used.add(`segment.${kind}`).add(`segmentNote.${kind}`);
   assert.deepEqual([...used].filter((key) => !(key in languages.en)), []);

@@ -178,7 +178,7 @@ page('everything by keyboard: zoom, move, walk, header, tabs, search', {}, async
   await tab.keyboard.type('state:unsorted');
   await tab.keyboard.press('Enter');
   const hit = await selected(tab);
-  assert.equal(json.chunks.states[json.chunks.state[hit.index]], 'unsorted');
+  assert.equal(json.states[json.chunks.state[hit.index]], 'unsorted');
   await tab.keyboard.press('Enter');
   assert.notDeepEqual(await selected(tab), hit);
   await tab.keyboard.press('Escape');
@@ -304,7 +304,7 @@ page('the languages: asked for in the address, switched on the page, complete', 
   assert.equal(await tab.getAttribute('html', 'lang'), 'en');
   assert.doesNotMatch((await tab.evaluate(() => document.body.innerText)).replace('中文', ''), /[\u4e00-\u9fff]/);
 });
-const STATE_TERMS = new Set(['binned', 'broken', 'cached', 'fast', 'fence', 'inbox', 'inuse', 'live', 'remote', 'uncarved', 'unsorted', 'used']);
+const STATE_TERMS = new Set(['binned', 'broken', 'cached', 'fast', 'fence', 'inbox', 'inuse', 'live', 'moving', 'remote', 'uncarved', 'unsorted', 'used']);
 
 page('the language of the browser', { locale: 'zh-TW' }, async (tab) => assert.equal(await tab.getAttribute('html', 'lang'), 'zh-CN'));
 

@@ -25,11 +25,11 @@ const base64 = (bytes) => Buffer.from(bytes).toString('base64');
 
 export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = {}) {
   const rand = random(seed);
-  const states = ['in use', 'binned', 'unsorted', 'fast', 'cached', 'inbox', 'top', 'fence', 'mapped', 'broken'];
+  const states = ['in use', 'binned', 'unsorted', 'fast', 'cached', 'inbox', 'top', 'fence', 'mapped', 'broken', 'moving'];
   const S = Object.fromEntries(states.map((s, i) => [s, i]));
-  const col = { at: [], size: [], prev_size: [], tags: [], state: [], arena: [], fd: [], bk: [], states };
+  const col = { at: [], size: [], prev_size: [], tags: [], state: [], arena: [], fd: [], bk: [] };
   const figures = Object.fromEntries(
-    ['live', 'rounding', 'cached', 'free_cells', 'fast', 'binned', 'top', 'uncarved', 'metadata'].map((k) => [k, { bytes: 0, resident: 0, count: 0 }]),
+    ['live', 'rounding', 'cached', 'free_cells', 'fast', 'binned', 'top', 'uncarved', 'free_runs', 'metadata'].map((k) => [k, { bytes: 0, resident: 0, count: 0 }]),
   );
   const count = (name, bytes, resident = bytes) => {
     figures[name].bytes += bytes;
@@ -93,14 +93,14 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
       if (state === 'binned' || state === 'unsorted') {
         prevFree = size;
         count('binned', size, size * 0.6);
-        const [kind, bin, lo, hi] = state === 'unsorted' ? ['unsorted', 1, 32, 2 ** 40] : binOf(size);
+        const [kind, bin, lo, hi] = state === 'unsorted' ? ['unsorted', 1, 32, null] : binOf(size);
         const key = `${arena} ${kind} ${bin}`;
         if (!bins.has(key)) bins.set(key, { arena, kind, index: bin, from: lo, to: hi, members: [] });
         bins.get(key).members.push(index);
       } else if (state === 'fast' || state === 'inbox') {
         count(state === 'fast' ? 'fast' : 'cached', size);
         const key = `${arena} ${state} ${state === 'fast' ? size / 16 : 0}`;
-        if (!bins.has(key)) bins.set(key, { arena, kind: state, index: state === 'fast' ? size / 16 : 0, from: state === 'fast' ? size : 32, to: state === 'fast' ? size : 2 ** 40, members: [] });
+        if (!bins.has(key)) bins.set(key, { arena, kind: state, index: state === 'fast' ? size / 16 : 0, from: state === 'fast' ? size : 32, to: state === 'fast' ? size : null, members: [] });
         bins.get(key).members.push(index);
       } else if (state === 'cached') {
         count('cached', size);
@@ -148,8 +148,8 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
     const stride = cls * 16;
     if (rand() < 0.06) {
       const purged = rand() < 0.5;
-      runList.push({ at, class: 0, stride: 0, first: 0, cells: 0, owner: null, state: purged ? 'purged' : 'dirty', carved: 0 });
-      count('uncarved', RUN, purged ? 0 : RUN);
+      runList.push({ at, owner: null, state: purged ? 'purged' : 'dirty', carved: 0 });
+      count('free_runs', RUN, purged ? 0 : RUN);
       continue;
     }
     const pow = stride & -stride;
@@ -160,12 +160,14 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
     const free = new Uint8Array(Math.ceil(cells / 8));
     const remote = new Uint8Array(free.length);
     const cached = new Uint8Array(free.length);
+    const available = new Uint8Array(free.length);
     const density = rand();
     let used = 0;
     for (let i = 0; i < cells; i++) {
       const header = first - 8 + i * stride;
       if ((header + stride) >> 12 >= pages) continue;
       used += stride;
+      available[i >> 3] |= 1 << (i & 7);
       const x = rand();
       if (x < 0.02) remote[i >> 3] |= 1 << (i & 7), count('free_cells', stride);
       else if (x < 0.05) {
@@ -189,7 +191,7 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
       }
     }
     count('uncarved', RUN - used, 0);
-    runList.push({ at, class: cls, stride, first, cells, owner, state: 'owned', carved: 2 ** pages - 1, free: base64(free), remote: base64(remote), cached: base64(cached) });
+    runList.push({ at, class: cls, stride, first, cells, owner, state: 'owned', carved: 2 ** pages - 1, available: base64(available), moving: '', free: base64(free), remote: base64(remote), cached: base64(cached) });
   }
   if (runs) {
     const end = ZONE + Math.ceil(runs / 32) * 32 * RUN;
@@ -275,11 +277,11 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
   }
   const sum = Object.values(figures).reduce((t, f) => ({ bytes: t.bytes + f.bytes, resident: t.resident + f.resident }), { bytes: 0, resident: 0 });
   return {
-    format: 'quarry-snapshot', version: 1, taken_at: '2026-11-21T14:00:00Z', stopped_us: 1830, source: 'process',
+    format: 'quarry-snapshot', version: 1, taken_at: '2026-11-21T14:00:00Z', stopped_us: 1830, stops: 1, busy: false, headers_read: true, source: 'process',
     process: { pid: 4120, command: 'redis-server', executable: exe, page_size: PAGE, threads: [{ tid: 4120, name: 'redis-server', cache: 0 }, { tid: 4121, name: 'bio_close', cache: 1 }] },
     library: { version: '0.1.0', profile: 'default', options: { run_max: 1016, decay: 500 }, defaults: { run_max: 1016, decay: 1000 } },
-    figures: { mapped: { ...sum, count: segments.length }, resident: { bytes: sum.resident, resident: sum.resident, count: 0 }, ...figures },
-    maps, break: main.end, segments, arenas, chunks: col, bins: binList, runs: runList, caches, findings,
+    figures: { mapped: { ...sum, count: segments.length }, ...figures },
+    findings_left_out: 0, maps, break: main.end, segments, arenas, states, chunks: col, bins: binList, runs: runList, caches, findings,
   };
 }
 
