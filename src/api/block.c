@@ -38,16 +38,10 @@ static void *take_chunk(struct qy_tcache *t, size_t request, uintptr_t *clean_fr
     struct qy_request r = {.size = qy_chunk_size_for(request)};
     if (!t)
         return take_from_arenas(qy_arena_first(), &r);
-    if (!qy_options.classic)
-        r.size = qy_chunk_round(r.size);
-    /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
-    bool passes_by = qy_options.classic && clean_from;
-    void *mem = passes_by ? NULL : qy_chunk_pop(t, r.size);
-    if (mem)
-        return mem;
+    r.size = qy_chunk_round(r.size);
     struct qy_arena *a = qy_tcache_arena(t);
     qy_chunk_stash_offer(t, &r);
-    mem = take_from_arenas(a, &r);
+    void *mem = take_from_arenas(a, &r);
     qy_chunk_stash_accept(t, &r);
     if (clean_from)
         *clean_from = r.clean_from;
@@ -76,8 +70,6 @@ static QY_COLD void give_way(void)
 
 static void *take_once(size_t request, uintptr_t *clean_from)
 {
-    if (clean_from)
-        *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_tcache_enter();
     if (t && QY_UNLIKELY(qy_tcache_is_asked(t)))
         qy_tcache_answer(t);
@@ -89,7 +81,7 @@ static void *take_once(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-void *qy_block_take(size_t request, uintptr_t *clean_from)
+static QY_NOINLINE void *take_uncached(size_t request, uintptr_t *clean_from)
 {
     if (request > PTRDIFF_MAX)
         return NULL;
@@ -99,11 +91,34 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
         give_way();
         mem = take_once(request, clean_from);
     }
-    if (mem && qy_options.perturb) {
+    return mem;
+}
+
+void *qy_block_take(size_t request, uintptr_t *clean_from)
+{
+    if (clean_from)
+        *clean_from = UINTPTR_MAX;
+    /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
+    bool passes_by = clean_from && qy_options.classic;
+    void *mem = passes_by ? NULL : qy_chunk_pop(qy_self, request);
+    if (!mem)
+        mem = take_uncached(request, clean_from);
+    if (mem && QY_UNLIKELY(qy_options.perturb)) {
         perturb_taken(mem, request);
         if (clean_from)
             *clean_from = UINTPTR_MAX;
     }
+    return mem;
+}
+
+static void *take_aligned_uncached(size_t alignment, size_t size)
+{
+    struct qy_tcache *t = qy_tcache_enter();
+    struct qy_arena *a = t ? qy_tcache_arena(t) : qy_arena_first();
+    void *mem = qy_arena_take_aligned(a, alignment, size);
+    if (!mem && (a = qy_arena_another(a)) != NULL)
+        mem = qy_arena_take_aligned(a, alignment, size);
+    qy_tcache_leave(t);
     return mem;
 }
 
@@ -122,12 +137,9 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
     }
-    struct qy_tcache *t = qy_tcache_enter();
-    struct qy_arena *a = t ? qy_tcache_arena(t) : qy_arena_first();
-    void *mem = qy_arena_take_aligned(a, alignment, qy_chunk_size_for(request));
-    if (!mem && (a = qy_arena_another(a)) != NULL)
-        mem = qy_arena_take_aligned(a, alignment, qy_chunk_size_for(request));
-    qy_tcache_leave(t);
+    void *mem = qy_options.classic ? NULL : qy_chunk_pop_aligned(qy_self, request, alignment);
+    if (!mem)
+        mem = take_aligned_uncached(alignment, qy_chunk_round(qy_chunk_size_for(request)));
     if (mem)
         perturb_taken(mem, request);
     return mem;
@@ -171,11 +183,16 @@ static void free_identified(struct identity id, void *mem)
     }
     if (QY_UNLIKELY(qy_options.perturb))
         memset(mem, (int)qy_options.perturb, usable(id, mem));
+    struct qy_tcache *self = qy_self;
+    if (id.kind == CHUNK && qy_chunk_push(self, mem)) {
+        qy_tick(self);
+        return;
+    }
     struct qy_tcache *t = qy_tcache_enter();
     if (id.kind == CELL)
         qy_cell_free(t, mem, id.cls);
-    else if (!t || !qy_chunk_push(t, mem))
-        qy_arena_put(id.arena, mem, !t || id.arena == t->arena);
+    else if (!t || t == self || !qy_chunk_push(t, mem))
+        qy_arena_put(id.arena, &mem, 1, !t || id.arena == t->arena);
     qy_tick(t);
     qy_tcache_leave(t);
 }

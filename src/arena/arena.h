@@ -54,10 +54,10 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
 }
 
 /*
- * Gives a block back that qy_arena_vet passed. When another thread is busy in the arena, `wait` says whether to wait
- * or to leave the block in the inbox.
+ * Gives `count` blocks back that qy_arena_vet passed. When another thread is busy in the arena, `wait` says whether to wait
+ * or to leave the blocks in the inbox.
  */
-void qy_arena_put(struct qy_arena *a, void *mem, bool wait);
+void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait);
 
 /* Makes the block of an arena `size` bytes large where it is; false when that cannot be. */
 bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size);

@@ -11,7 +11,7 @@
 /* The A bit of an arena's chunks. */
 QY_INLINE size_t qy_arena_tag(const struct qy_arena *a)
 {
-    return a->index == 0 ? 0 : QY_NON_MAIN_ARENA;
+    return a == &qy_main_arena ? 0 : QY_NON_MAIN_ARENA;
 }
 
 /* The largest chunk that goes into a fast bin, from the request that mallopt speaks of: ptmalloc's rounding (M-11). */

@@ -18,7 +18,7 @@ static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
 {
     size_t size = c->prev_size;
     struct qy_chunk *prev = qy_chunk_at(c, -size);
-    if ((size & QY_TAG_BITS) || size < QY_MIN_CHUNK || !qy_chunk_begins(prev) || qy_chunk_inuse(prev) ||
+    if ((size & QY_TAG_BITS) || size < QY_MIN_CHUNK || !qy_place_free(qy_place_of(prev)) ||
         qy_chunk_size(prev) != size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c),
                  "the size of the free block before this one disagrees");
@@ -34,13 +34,15 @@ static size_t age_of_larger(const struct qy_chunk *neighbour, size_t size)
 size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
 {
     struct qy_chunk *next = qy_chunk_next(c);
+    struct qy_granule *g = qy_granule_of((uintptr_t)c);
+    struct qy_place place = qy_place_in(g, c), next_place = qy_place_beside(g, c, next);
     size_t size = qy_chunk_size(c), age = 0;
-    qy_chunk_mark_free(c);
+    qy_place_set_free(place);
     if (!qy_chunk_prev_inuse(c)) {
         struct qy_chunk *prev = free_chunk_before(c);
         age |= age_of_larger(prev, size);
         qy_bin_unlink(&a->bins, prev);
-        qy_chunk_unmark(c);
+        qy_place_clear_begins(place);
         size += qy_chunk_size(prev);
         c = prev;
         QY_PROBE(BLOCK, MERGED_BACK, c, size);
@@ -48,16 +50,16 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
     if (next == a->top) {
         qy_arena_check_top_locked(a);
         size += qy_chunk_size(next);
-        qy_chunk_unmark(next);
+        qy_place_clear_begins(next_place);
         qy_chunk_set_head(c, size, QY_PREV_INUSE);
         a->top = c;
         QY_PROBE(TOP, MERGED_BACK, c, size);
         return size;
     }
-    if (!qy_chunk_inuse(next)) {
+    if (!qy_place_inuse(next_place)) {
         age |= age_of_larger(next, size);
         qy_bin_unlink(&a->bins, next);
-        qy_chunk_unmark(next);
+        qy_place_clear_begins(next_place);
         size += qy_chunk_size(next);
         QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
     } else {
@@ -65,7 +67,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
     }
     qy_chunk_set_head(c, size, QY_PREV_INUSE | age);
     qy_chunk_set_foot(c, size);
-    qy_bin_insert_unsorted(&a->bins, c);
+    qy_bin_insert(&a->bins, c);
     return size;
 }
 
@@ -152,19 +154,23 @@ void qy_arena_drain_locked(struct qy_arena *a)
     }
 }
 
-void qy_arena_put(struct qy_arena *a, void *mem, bool wait)
+void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait)
 {
     if (!qy_trylock(&a->lock)) {
         if (!wait) {
-            inbox_push(a, mem);
+            for (unsigned i = 0; i < count; i++)
+                inbox_push(a, blocks[i]);
             return;
         }
         qy_lock(&a->lock);
     }
-    if (!qy_chunk_inuse(qy_mem_chunk(mem)))
-        qy_fatal(QY_DOUBLE_FREE, mem, "this block was freed by another thread at the same time");
     qy_arena_drain_locked(a);
-    qy_arena_put_locked(a, qy_mem_chunk(mem));
+    for (unsigned i = 0; i < count; i++) {
+        struct qy_chunk *c = qy_mem_chunk(blocks[i]);
+        if (!qy_chunk_inuse(c))
+            qy_fatal(QY_DOUBLE_FREE, blocks[i], "this block was freed by another thread at the same time");
+        qy_arena_put_locked(a, c);
+    }
     qy_arena_check_locked(a);
     qy_unlock(&a->lock);
 }

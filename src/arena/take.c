@@ -44,7 +44,7 @@ void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         qy_chunk_set_foot(remainder, rest);
         qy_chunk_set_size(c, size);
         QY_PROBE(BLOCK, SPLIT, remainder, rest);
-        qy_bin_insert_unsorted(&a->bins, remainder);
+        qy_bin_insert(&a->bins, remainder);
         if (qy_bin_is_small(size))
             a->remainder = remainder;
     }

@@ -34,7 +34,8 @@ static bool is_head(const struct qy_bins *bins, const struct qy_chunk *c)
 
 /*
  * The gate for links: a word read from a free chunk's memory is followed only when it leads to a list head or to
- * a free chunk of this very arena. Whatever a program can write there, nothing else is ever dereferenced.
+ * a free chunk of this very arena. Whatever a program can write there, nothing else is ever dereferenced. The links of
+ * list heads are out of its reach.
  */
 static struct qy_chunk *follow(struct qy_bins *bins, struct qy_chunk *from, struct qy_chunk *to)
 {
@@ -42,7 +43,7 @@ static struct qy_chunk *follow(struct qy_bins *bins, struct qy_chunk *from, stru
         return to;
     struct qy_granule *g = qy_granule_of((uintptr_t)to);
     if (QY_UNLIKELY(!g || g->owner != bins->owner || ((uintptr_t)to & QY_TAG_BITS) ||
-                    qy_granule_marks(g, (uintptr_t)to) != QY_BEGINS))
+                    !qy_place_free(qy_place_in(g, to))))
         qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(from), "a link in this free block was written over");
     return to;
 }
@@ -75,20 +76,24 @@ static void link_between(struct qy_chunk *before, struct qy_chunk *c, struct qy_
     after->bk = c;
 }
 
-static void link_after_head(struct qy_bins *bins, struct qy_chunk *head, struct qy_chunk *c)
+static void link_after_head(struct qy_chunk *head, struct qy_chunk *c)
 {
-    struct qy_chunk *first = follow(bins, head, head->fd);
+    struct qy_chunk *first = head->fd;
     must_link(first, first->bk == head);
     link_between(head, c, first);
 }
 
-void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c)
+void qy_bin_insert(struct qy_bins *bins, struct qy_chunk *c)
 {
-    QY_PROBE(UNSORTED_BIN, PUT, c, qy_chunk_size(c));
     if (!qy_bin_is_small(qy_chunk_size(c)))
         c->fd_nextsize = c->bk_nextsize = NULL;
     qy_chunk_note_size(c);
-    link_after_head(bins, qy_bin_head(bins, QY_UNSORTED), c);
+    if (!bins->sorted) {
+        qy_bin_insert_sorted(bins, c);
+        return;
+    }
+    QY_PROBE(UNSORTED_BIN, PUT, c, qy_chunk_size(c));
+    link_after_head(qy_bin_head(bins, QY_UNSORTED), c);
 }
 
 /* `c` becomes the first of its size: in the list of sizes before `after`. */
@@ -111,9 +116,8 @@ static void insert_large(struct qy_bins *bins, struct qy_chunk *head, struct qy_
         link_between(head, c, head);
         return;
     }
-    struct qy_chunk *smallest = follow(bins, head, head->bk);
+    struct qy_chunk *smallest = head->bk;
     must_link(smallest, smallest->fd == head);
-    follow(bins, head, largest);
     if (size < qy_chunk_size(smallest)) {
         link_size_before(bins, c, largest); /* the list of sizes is a ring */
         link_between(smallest, c, head);
@@ -145,7 +149,7 @@ void qy_bin_insert_sorted(struct qy_bins *bins, struct qy_chunk *c)
     if (bins->sorted && !qy_bin_is_small(qy_chunk_size(c)))
         insert_large(bins, head, c);
     else
-        link_after_head(bins, head, c);
+        link_after_head(head, c);
 }
 
 static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chunk *after_in_bin)
@@ -173,8 +177,8 @@ static void unlink_size(struct qy_bins *bins, struct qy_chunk *c, struct qy_chun
 static size_t true_size(struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
-    if (qy_chunk_marks(c) != QY_BEGINS || !qy_chunk_has_size(c, size) ||
-        qy_chunk_at(c, size)->prev_size != size)
+    struct qy_place p = qy_place_of(c);
+    if (!qy_place_free(p) || !qy_place_has_size(p, c, size) || qy_chunk_at(c, size)->prev_size != size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     return size;
 }

@@ -3,7 +3,7 @@
  * Knows chunks and marks, not where chunks come from. Everything here runs under the lock of its arena.
  *
  *      index      chunk sizes                         order
- *      1          any: the unsorted bin (M-12)        first in, first out
+ *      1          any: the unsorted bin (M-12)        first in, first out; default: always empty
  *      2..63      32, 48, ... 1008: small (M-13)      first in, first out
  *      64..       ranges: large (M-14)                classic: by size, larger first; *_nextsize skips over equal sizes
  *                                                     default: none
@@ -80,8 +80,11 @@ QY_INLINE unsigned qy_bin_index(const struct qy_bins *bins, size_t chunk_size)
 struct qy_chunk *qy_bin_first(struct qy_bins *bins, unsigned index);
 struct qy_chunk *qy_bin_last(struct qy_bins *bins, unsigned index);
 
-/* A free chunk, foot written, into the unsorted bin: it gets its one chance there (M-12). */
-void qy_bin_insert_unsorted(struct qy_bins *bins, struct qy_chunk *c);
+/*
+ * A chunk that became free, foot written. Classic: into the unsorted bin, where it gets its one chance before it is sorted
+ * (M-12); that spares sorting those that are taken again at once. Default: into its bin, which costs no more.
+ */
+void qy_bin_insert(struct qy_bins *bins, struct qy_chunk *c);
 
 /* A free chunk into the small or large bin of its size. */
 void qy_bin_insert_sorted(struct qy_bins *bins, struct qy_chunk *c);

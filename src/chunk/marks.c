@@ -142,6 +142,16 @@ bool qy_chunk_whole(const struct qy_chunk *c, size_t size)
     return true;
 }
 
+bool qy_chunk_has_size(const struct qy_chunk *c, size_t size)
+{
+    if (size < QY_MIN_CHUNK)
+        return false;
+    if (size < QY_SIZE_IN_MARKS)
+        return qy_chunk_begins((const struct qy_chunk *)((const char *)c + size)) && qy_chunk_whole(c, size);
+    struct qy_marks *marks = qy_place_of((const struct qy_chunk *)((const char *)c + QY_MARKS_BYTES)).marks;
+    return marks && qy_load_relaxed(&marks->inuse) == size;
+}
+
 void qy_granules_lock(void)
 {
     qy_lock(&table_lock);

@@ -91,89 +91,157 @@ QY_INLINE uint64_t qy_mark_bit(uintptr_t address)
     return (uint64_t)1 << (address / QY_ALIGNMENT % QY_MARKS_BITS);
 }
 
-/* The two marks of a chunk, or of what is said to be one. */
-enum { QY_BEGINS = 1, QY_INUSE = 2 };
+/* Where the marks of an address are. */
+struct qy_place {
+    struct qy_marks *marks; /* NULL: no chunk of ours can be there */
+    uint64_t bit;
+};
 
-QY_INLINE unsigned qy_granule_marks(struct qy_granule *g, uintptr_t c)
+QY_INLINE struct qy_place qy_place_in(struct qy_granule *g, const struct qy_chunk *c)
 {
-    const struct qy_marks *marks = qy_marks_at(g, c);
-    unsigned shift = (unsigned)(c / QY_ALIGNMENT % QY_MARKS_BITS);
-    return (unsigned)(qy_load_relaxed(&marks->begins) >> shift & 1) |
-           (unsigned)(qy_load_relaxed(&marks->inuse) >> shift & 1) << 1;
+    return (struct qy_place){qy_marks_at(g, (uintptr_t)c), qy_mark_bit((uintptr_t)c)};
 }
 
 /* Of any address whatever. */
-QY_INLINE unsigned qy_chunk_marks(const struct qy_chunk *c)
+QY_INLINE struct qy_place qy_place_of(const struct qy_chunk *c)
 {
     struct qy_granule *g = qy_granule_of((uintptr_t)c);
-    return g ? qy_granule_marks(g, (uintptr_t)c) : 0;
+    return g ? qy_place_in(g, c) : (struct qy_place){0};
+}
+
+/* The same; it is likely in the granule of `beside`, which is `g`. */
+QY_INLINE struct qy_place qy_place_beside(struct qy_granule *g, const struct qy_chunk *beside,
+                                          const struct qy_chunk *c)
+{
+    return QY_LIKELY(((uintptr_t)beside ^ (uintptr_t)c) < QY_GRANULE_BYTES) ? qy_place_in(g, c)
+                                                                            : qy_place_of(c);
+}
+
+QY_INLINE bool qy_place_begins(struct qy_place p)
+{
+    return p.marks && (qy_load_relaxed(&p.marks->begins) & p.bit);
+}
+
+/* A chunk begins, and it is in use; or it is free. */
+QY_INLINE bool qy_place_inuse(struct qy_place p)
+{
+    return p.marks && (qy_load_relaxed(&p.marks->begins) & qy_load_relaxed(&p.marks->inuse) & p.bit);
+}
+
+QY_INLINE bool qy_place_free(struct qy_place p)
+{
+    return p.marks && (qy_load_relaxed(&p.marks->begins) & ~qy_load_relaxed(&p.marks->inuse) & p.bit);
 }
 
 QY_INLINE bool qy_chunk_begins(const struct qy_chunk *c)
 {
-    return (qy_chunk_marks(c) & QY_BEGINS) != 0;
+    return qy_place_begins(qy_place_of(c));
 }
 
 QY_INLINE bool qy_chunk_inuse(const struct qy_chunk *c)
 {
-    return (qy_chunk_marks(c) & QY_INUSE) != 0;
+    return qy_place_inuse(qy_place_of(c));
 }
 
 /* Chunks from here on have their size in the marks. */
 #define QY_SIZE_IN_MARKS (2 * QY_MARKS_BYTES)
 
-/* Where the size of a large chunk stands; NULL: nowhere, whatever said that a chunk is here. */
-QY_INLINE uint64_t *qy_chunk_size_word(const struct qy_chunk *c)
-{
-    uintptr_t at = qy_align_down((uintptr_t)c, QY_MARKS_BYTES) + QY_MARKS_BYTES;
-    struct qy_granule *g = qy_granule_of(at);
-    return g ? &qy_marks_at(g, at)->inuse : NULL;
-}
-
-/* True when no chunk begins in (c, c + size). Looks at all the marks there; qy_chunk_has_size says more for less. */
+/* True when no chunk begins in (c, c + size); looks at all the marks there. */
 bool qy_chunk_whole(const struct qy_chunk *c, size_t size);
 
-/* Whether the chunk that begins at `c` is of this size. */
-QY_INLINE bool qy_chunk_has_size(const struct qy_chunk *c, size_t size)
+/* Whether the chunk that begins at `c` is of this size; costs the same for every size. */
+bool qy_chunk_has_size(const struct qy_chunk *c, size_t size);
+
+/* Whether the marks that the next function looks at lie in the granule of `c`. */
+QY_INLINE bool qy_size_in_granule(const struct qy_chunk *c)
 {
-    if (size < QY_SIZE_IN_MARKS)
-        return qy_chunk_begins((const struct qy_chunk *)((const char *)c + size)) && qy_chunk_whole(c, size);
-    const uint64_t *word = qy_chunk_size_word(c);
-    return word && qy_load_relaxed(word) == size;
+    return ((uintptr_t)c & (QY_GRANULE_BYTES - 1)) < QY_GRANULE_BYTES - QY_SIZE_IN_MARKS;
 }
 
-/* The five below: for chunks of the caller's arena, under its lock. */
+/* The marks of the 64 places behind place `at` of a KiB. */
+QY_INLINE uint64_t qy_begins_behind(const struct qy_marks *marks, unsigned at)
+{
+    return (qy_load_relaxed(&marks[0].begins) >> at >> 1) |
+           (qy_load_relaxed(&marks[1].begins) << (QY_MARKS_BITS - 1 - at));
+}
+
+QY_INLINE bool qy_place_has_size(struct qy_place p, const struct qy_chunk *c, size_t size)
+{
+    if (QY_UNLIKELY(!qy_size_in_granule(c) || size < QY_MIN_CHUNK))
+        return qy_chunk_has_size(c, size);
+    if (size >= QY_SIZE_IN_MARKS)
+        return qy_load_relaxed(&p.marks[1].inuse) == size;
+    /* Of the places behind c, the last one is the next chunk's, and the first that is set. */
+    unsigned at = (unsigned)((uintptr_t)c / QY_ALIGNMENT % QY_MARKS_BITS);
+    size_t units = size / QY_ALIGNMENT;
+    uint64_t behind = qy_begins_behind(p.marks, at);
+    if (units > QY_MARKS_BITS) {
+        if (behind)
+            return false;
+        behind = qy_begins_behind(p.marks + 1, at);
+        units -= QY_MARKS_BITS;
+    }
+    uint64_t last = (uint64_t)1 << (units - 1);
+    return (behind & (last | (last - 1))) == last;
+}
+
+/* The rest: for places of the caller's arena, under its lock. */
+QY_INLINE void qy_place_set_begins(struct qy_place p)
+{
+    if (!p.marks->begins)
+        qy_store_relaxed(&p.marks->inuse, 0); /* a size may stand there */
+    qy_store_relaxed(&p.marks->begins, p.marks->begins | p.bit);
+}
+
+QY_INLINE void qy_place_clear_begins(struct qy_place p)
+{
+    qy_store_relaxed(&p.marks->begins, p.marks->begins & ~p.bit);
+}
+
+QY_INLINE void qy_place_set_inuse(struct qy_place p)
+{
+    qy_store_relaxed(&p.marks->inuse, p.marks->inuse | p.bit);
+}
+
+QY_INLINE void qy_place_set_free(struct qy_place p)
+{
+    qy_store_relaxed(&p.marks->inuse, p.marks->inuse & ~p.bit);
+}
+
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)
 {
-    struct qy_marks *marks = qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c);
-    if (!marks->begins)
-        qy_store_relaxed(&marks->inuse, 0); /* a size may stand there */
-    qy_store_relaxed(&marks->begins, marks->begins | qy_mark_bit((uintptr_t)c));
-}
-
-/* Notes the size that the tag of a marked chunk says; until it changes, or anything begins within. */
-QY_INLINE void qy_chunk_note_size(struct qy_chunk *c)
-{
-    if (qy_chunk_size(c) >= QY_SIZE_IN_MARKS)
-        qy_store_relaxed(qy_chunk_size_word(c), qy_chunk_size(c));
-}
-
-QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
-{
-    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->begins;
-    qy_store_relaxed(word, *word & ~qy_mark_bit((uintptr_t)c));
+    qy_place_set_begins(qy_place_of(c));
 }
 
 QY_INLINE void qy_chunk_mark_inuse(struct qy_chunk *c)
 {
-    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->inuse;
-    qy_store_relaxed(word, *word | qy_mark_bit((uintptr_t)c));
+    qy_place_set_inuse(qy_place_of(c));
 }
 
 QY_INLINE void qy_chunk_mark_free(struct qy_chunk *c)
 {
-    uint64_t *word = &qy_marks_at(qy_granule_of((uintptr_t)c), (uintptr_t)c)->inuse;
-    qy_store_relaxed(word, *word & ~qy_mark_bit((uintptr_t)c));
+    qy_place_set_free(qy_place_of(c));
+}
+
+QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
+{
+    qy_place_clear_begins(qy_place_of(c));
+}
+
+/* Notes the size that the tag of a marked chunk says; until it changes, or anything begins within. */
+QY_INLINE void qy_place_note_size(struct qy_place p, struct qy_chunk *c)
+{
+    struct qy_marks *marks = p.marks + 1;
+    if (qy_chunk_size(c) < QY_SIZE_IN_MARKS)
+        return;
+    if (QY_UNLIKELY(!qy_size_in_granule(c)))
+        marks = qy_place_of((struct qy_chunk *)((char *)c + QY_MARKS_BYTES)).marks;
+    qy_store_relaxed(&marks->inuse, qy_chunk_size(c));
+}
+
+QY_INLINE void qy_chunk_note_size(struct qy_chunk *c)
+{
+    qy_place_note_size(qy_place_of(c), c);
 }
 
 void qy_granules_lock(void);

@@ -17,6 +17,9 @@
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_MOST ((size_t)512 << 10)
 
+/* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
+#define ALIGNED_LOOKS 4
+
 unsigned qy_chunk_class(size_t size)
 {
     if (size <= LARGEST_LINEAR)
@@ -32,9 +35,10 @@ static bool cached(size_t size)
 
 size_t qy_chunk_round(size_t size)
 {
-    if (size <= LARGEST_LINEAR || !cached(size))
+    if (size <= LARGEST_LINEAR || qy_options.classic || !cached(size))
         return size;
-    return qy_align_up(size, (size_t)1 << (qy_high_bit(size) - 4));
+    size_t rounded = qy_align_up(size, (size_t)1 << (qy_high_bit(size) - 4));
+    return cached(rounded) ? rounded : size;
 }
 
 /* Slots for a class: the count the options say, less for large chunks, of which two are enough. */
@@ -72,15 +76,16 @@ static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
     QY_PROBE(TCACHE, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
     qy_freed_unsign(mem);
     /* Two threads may have freed it at the same moment, one into its cache, one into the arena. */
-    if (QY_UNLIKELY(qy_chunk_marks(qy_mem_chunk(mem)) != (QY_BEGINS | QY_INUSE)))
+    if (QY_UNLIKELY(!qy_chunk_inuse(qy_mem_chunk(mem))))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return mem;
 }
 
-void *qy_chunk_pop(struct qy_tcache *t, size_t size)
+void *qy_chunk_pop(struct qy_tcache *t, size_t request)
 {
-    if (!cached(size))
+    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
         return NULL;
+    size_t size = qy_chunk_round(qy_chunk_size_for(request));
     struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
     QY_PROBE(TCACHE, ASKED, 0, size);
     if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
@@ -89,16 +94,36 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t size)
     return size > LARGEST_LINEAR && stack->top != stack->base ? take_top(t, stack) : NULL;
 }
 
-static void put_home(struct qy_tcache *t, void *mem)
+void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment)
 {
-    struct qy_arena *a = qy_arena_of(mem); /* vetted when freed; its signature has vouched for it since */
-    qy_arena_put(a, mem, a == t->arena);
+    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
+        return NULL;
+    size_t size = qy_chunk_round(qy_chunk_size_for(request));
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    void **last = stack->top - qy_min((size_t)(stack->top - stack->base), ALIGNED_LOOKS);
+    for (void **slot = stack->top; slot-- > last;) {
+        void *mem = *slot;
+        if ((uintptr_t)mem % alignment == 0 && qy_chunk_size(qy_mem_chunk(mem)) >= size) {
+            *slot = stack->top[-1];
+            stack->top[-1] = mem;
+            return take_top(t, stack);
+        }
+    }
+    return NULL;
 }
 
 static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
 {
-    while (stack->top != stack->base)
-        put_home(t, take_top(t, stack));
+    while (stack->top != stack->base) {
+        /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
+        struct qy_arena *a = qy_arena_of(stack->top[-1]);
+        unsigned count = 0;
+        do {
+            take_top(t, stack);
+            count++;
+        } while (stack->top != stack->base && qy_arena_of(stack->top[-1]) == a);
+        qy_arena_put(a, stack->top, count, a == t->arena);
+    }
 }
 
 void qy_chunks_flush_all(struct qy_tcache *t)
@@ -120,7 +145,7 @@ static void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
 bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
-    if (!cached(size))
+    if (size - QY_TAG_BYTES >= t->chunk_limit)
         return false;
     struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(size));
     must_be_new(stack, mem);

@@ -58,7 +58,8 @@ enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_ALL };
 void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge);
 
 /* Chunks. */
-void *qy_chunk_pop(struct qy_tcache *t, size_t size);
+void *qy_chunk_pop(struct qy_tcache *t, size_t request); /* NULL: nothing there that serves it */
+void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment);
 bool qy_chunk_push(struct qy_tcache *t, void *mem); /* false: no place for it */
 unsigned qy_chunk_class(size_t size);
 size_t qy_chunk_round(size_t size);

@@ -52,7 +52,8 @@ struct qy_tcache {
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned slow_calls;    /* so that the clock is not read on each */
     uint64_t tick_seen;     /* the last tick this thread knows of */
-    size_t chunk_bytes;     /* in the stacks of chunks */
+    size_t chunk_limit;     /* requests below it may be served from the stacks of chunks */
+    size_t chunk_bytes;     /* in these */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
