@@ -117,9 +117,9 @@ def maps_contain(pid, name):
         return False
 
 
-def status_kb(pid, field):
+def status_kb(pid, field, file="status"):
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+        with open(f"/proc/{pid}/{file}", encoding="utf-8", errors="replace") as f:
             for line in f:
                 if line.startswith(field + ":"):
                     return int(line.split()[1])
@@ -128,8 +128,22 @@ def status_kb(pid, field):
     return 0
 
 
+def private_kb(pid):
+    """What a process adds to the memory used: pages that it shares since a fork count in part."""
+    return status_kb(pid, "Pss_Anon", "smaps_rollup") or status_kb(pid, "RssAnon")
+
+
+def glibc():
+    """The path of the C library; preloaded, its malloc comes before one that a program is linked with."""
+    with open("/proc/self/maps", encoding="utf-8") as f:
+        return next(line.split()[-1] for line in f if re.search(r"/libc[.-][^/]*$", line))
+
+
 class Watch(threading.Thread):
-    """Watches the processes below one pid: was the library really in them, and what did they occupy together?"""
+    """Watches the processes below one pid: was the library really in them, and what did they occupy together?
+
+    Without Quarry it looks for libc in its place: watching costs the machine something, and must cost every run the same.
+    """
 
     def __init__(self, run, pid, memory):
         super().__init__(daemon=True)
@@ -140,13 +154,13 @@ class Watch(threading.Thread):
     def run(self):
         start = time.monotonic()
         while not self.stopped.wait(0.01 if time.monotonic() - start < 2 else 0.05):
-            looking = self.run_.lib and not self.run_.expect <= self.run_.seen
+            looking = not self.run_.expect <= self.run_.seen
             if not looking and not self.memory:
                 return
             together = 0
             for pid in descendants(self.pid):
                 if self.memory:
-                    together += status_kb(pid, "RssAnon")
+                    together += private_kb(pid)
                 if not looking:
                     continue
                 names = names_of(pid)
@@ -189,12 +203,12 @@ class Done:
 class Proc:
     """A command that is running, below a meter."""
 
-    def __init__(self, run, name, argv, popen, paths, memory):
+    def __init__(self, run, name, argv, popen, paths, memory, watched):
         self.run, self.name, self.argv, self.popen, self.memory = run, name, argv, popen, memory
         self.out_path, self.err_path, self.report_path = paths
         self.done = None
         self.watch = None
-        if run.lib or memory:
+        if memory or watched:
             self.watch = Watch(run, popen.pid, memory)
             self.watch.start()
 
@@ -284,9 +298,10 @@ class Run:
     def __init__(self, program, profile, lib, conf, long, directory, shared, meter, expect):
         self.program, self.profile, self.lib, self.conf, self.long = program, profile, lib, conf, long
         self.dir, self.shared, self.meter = directory, shared, meter
+        self.preloaded = lib  # what LD_PRELOAD names; a program that brings a malloc of its own may set it without Quarry
         self.expect = set(expect)
         self.seen = set()
-        self.lib_name = os.path.basename(os.path.realpath(lib)) if lib else ""
+        self.lib_name = os.path.basename(os.path.realpath(lib)) if lib else "libc.so"
         self.facts, self.notes, self.flaky, self.complaints = {}, [], [], []
         self.wall = self.cpu = 0.0
         self.peak_kb = 0
@@ -331,8 +346,8 @@ class Run:
         env.update(LC_ALL="C.UTF-8", TZ="UTC", HOME=self.path("home"), TMPDIR=self.path("tmp"))
         env.update(extra or {})
         own = []
-        if self.lib and preload:
-            own += ["--env", "LD_PRELOAD=" + self.lib]
+        if self.preloaded and preload:
+            own += ["--env", "LD_PRELOAD=" + self.preloaded]
             if self.conf:
                 own += ["--env", "QUARRY_CONF=" + self.conf]
         return env, own
@@ -364,7 +379,7 @@ class Run:
             finally:
                 if stdin:
                     source.close()
-        proc = Proc(self, name, argv, popen, paths, memory)
+        proc = Proc(self, name, argv, popen, paths, memory, watched=preload)
         proc.measured = measured
         self.procs.append(proc)
         return proc

@@ -4,7 +4,7 @@ from programs import gcc, sources
 
 
 def prepare(r):
-    sources.write(r, r.size(70, 800), r.size(1, 12))
+    sources.write(r, r.size(70, 300), r.size(1, 4))
 
 
 def run(r):

@@ -5,7 +5,7 @@ from programs import sources
 
 
 def prepare(r):
-    sources.write(r, r.size(70, 800), r.size(1, 12))
+    sources.write(r, r.size(70, 300), r.size(1, 4))
 
 
 def compile_all(r, cc, cxx, jobs):

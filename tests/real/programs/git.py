@@ -1,10 +1,14 @@
-"""git over a generated history: everything a repository goes through in its life; contents compared, not packs."""
+"""git over a generated history, and over this project's own: everything a repository goes through in its life.
+
+Contents are compared, not packs.
+"""
 
 import os
 import random
 
-from harness import digest
+from harness import Failed, digest
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 WHO = "Q Uarry <q@example.invalid>"
 
 
@@ -59,53 +63,91 @@ def prepare(r):
     files = history(r.input("stream"), r.size(500, 4000))
     with open(r.input("files"), "w", encoding="ascii") as f:
         f.write("\n".join(files))
+    try:
+        # A copy: the repository may go on while this runs. It may also belong to somebody else than who runs this.
+        r.run(["git", "-c", "safe.directory=*", "clone", "-q", "--mirror", "--no-local", os.path.join(HERE, "../../.."),
+               r.input("own.git")])
+    except Failed:
+        pass  # a source archive, not a repository
+
+
+class Repository:
+    """git in one folder."""
+
+    ENV = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Q", "GIT_AUTHOR_EMAIL": "q@example.invalid",
+           "GIT_COMMITTER_NAME": "Q", "GIT_COMMITTER_EMAIL": "q@example.invalid",
+           "GIT_AUTHOR_DATE": "1700000000 +0000", "GIT_COMMITTER_DATE": "1700000000 +0000", "GIT_TERMINAL_PROMPT": "0"}
+
+    def __init__(self, r, name):
+        self.r, self.name, self.path = r, name, r.path(name)
+        os.mkdir(self.path)
+
+    def git(self, *args, **how):
+        return self.r.run(["git", "-c", "pack.threads=2", "-c", "gc.auto=0", "-c", "advice.detachedHead=false", *args],
+                          cwd=self.path, env=self.ENV, name=f"{self.name} {args[0]}", **how)
+
+    def fact(self, key, *args):
+        self.r.fact(f"{self.name} {key}", digest(self.git(*args).out))
+
+    def blame(self, names, count, revision):
+        for name in names[::max(1, len(names) // count)]:
+            self.fact("blame " + name, "blame", "-w", "-C", revision, "--", name)
 
 
 def run(r):
-    repo = r.path("repo")
-    env = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "Q", "GIT_AUTHOR_EMAIL": "q@example.invalid",
-           "GIT_COMMITTER_NAME": "Q", "GIT_COMMITTER_EMAIL": "q@example.invalid",
-           "GIT_AUTHOR_DATE": "1700000000 +0000", "GIT_COMMITTER_DATE": "1700000000 +0000", "GIT_TERMINAL_PROMPT": "0"}
+    generated(r)
+    if os.path.isdir(r.input("own.git")):
+        own(r)
+    else:
+        r.note("no repository here: only the generated history")
+
+
+def generated(r):
     with open(r.input("files"), encoding="ascii") as f:
         files = f.read().split("\n")
-
-    def git(*args, name=None, cwd=repo, **how):
-        return r.run(["git", "-c", "pack.threads=2", "-c", "gc.auto=0", "-c", "advice.detachedHead=false", *args], cwd=cwd,
-                     env=env, name=name or "git " + args[0], **how)
-
-    def facts(*args, key=None):
-        done = git(*args, name=key)
-        r.fact(key or " ".join(args), digest(done.out))
-
-    git("init", "-q", "-b", "main", repo, cwd=r.dir)
+    repo = Repository(r, "repo")
+    git, fact = repo.git, repo.fact
+    git("init", "-q", "-b", "main")
     git("fast-import", "--quiet", stdin=r.input("stream"))
     git("checkout", "-q", "-f", "main")
-    facts("log", "--stat", "-M", "--format=%H %s", *(() if r.long else ("-n", "150")), key="log --stat")
-    facts("log", "-p", "-n", str(r.size(80, 1500)), key="log -p")
-    facts("log", "--graph", "--oneline", "--all", key="log --graph")
-    facts("shortlog", "-s", "main", key="shortlog")
-    for name in files[::max(1, len(files) // r.size(4, 40))]:
-        facts("blame", "-w", "-C", "main", "--", name, key="blame " + name)
-    facts("grep", "-n", "-E", "a[bc]d|nop", "main", key="grep")
-    facts("diff", "--stat", "main~100", "main", key="diff --stat")
+    fact("log --stat", "log", "--stat", "-M", "--format=%H %s", *(() if r.long else ("-n", "150")))
+    fact("log -p", "log", "-p", "-n", str(r.size(80, 1500)))
+    fact("log --graph", "log", "--graph", "--oneline", "--all")
+    fact("shortlog", "shortlog", "-s", "main")
+    repo.blame(files, r.size(4, 40), "main")
+    fact("grep", "grep", "-n", "-E", "a[bc]d|nop", "main")
+    fact("diff --stat", "diff", "--stat", "main~100", "main")
     git("fsck", "--full", "--strict")
     git("gc", "-q", *(["--aggressive"] if r.long else []), "--prune=now")
-    git("repack", "-q", "-a", "-d", "-f", "--depth=20", "--window=20", name="git repack")
-    git("fsck", "--full", name="git fsck again")
-    done = git("cat-file", "--batch-all-objects", "--batch-check", name="git cat-file")
-    r.fact("objects", digest(done.out))
-    clone = r.path("clone")
-    git("clone", "-q", "--no-local", repo, clone, cwd=r.dir)
+    git("repack", "-q", "-a", "-d", "-f", "--depth=20", "--window=20")
+    git("fsck", "--full")
+    fact("objects", "cat-file", "--batch-all-objects", "--batch-check")
+    fact("archive", "archive", "--format=tar", "v200")
     # A change on two sides, merged and rebased.
-    git("checkout", "-q", "-b", "left", "main~20", cwd=clone, name="git checkout left")
-    with open(os.path.join(clone, "left.txt"), "w", encoding="ascii") as f:
+    clone = Repository(r, "clone")
+    clone.git("clone", "-q", "--no-local", repo.path, ".")
+    clone.git("checkout", "-q", "-b", "left", "main~20")
+    with open(os.path.join(clone.path, "left.txt"), "w", encoding="ascii") as f:
         f.write("left\n" * 1000)
-    git("add", "left.txt", cwd=clone)
-    git("commit", "-q", "-m", "left", cwd=clone)
-    git("merge", "-q", "-m", "merge", "origin/main", cwd=clone)
-    r.fact("merged", git("rev-parse", "HEAD^{tree}", "HEAD", cwd=clone, name="git rev-parse").out)
-    git("checkout", "-q", "-b", "right", "HEAD~1", cwd=clone, name="git checkout right")
-    git("rebase", "-q", "origin/main", cwd=clone)
-    r.fact("rebased", git("rev-parse", "HEAD^{tree}", cwd=clone, name="git rev-parse 2").out)
-    r.fact("status", git("status", "--porcelain", cwd=clone).out)
-    facts("archive", "--format=tar", "v200", key="archive")
+    clone.git("add", "left.txt")
+    clone.git("commit", "-q", "-m", "left")
+    clone.git("merge", "-q", "-m", "merge", "origin/main")
+    clone.fact("merged", "rev-parse", "HEAD^{tree}", "HEAD")
+    clone.git("checkout", "-q", "-b", "right", "HEAD~1")
+    clone.git("rebase", "-q", "origin/main")
+    clone.fact("rebased", "rev-parse", "HEAD^{tree}")
+    clone.fact("status", "status", "--porcelain")
+
+
+def own(r):
+    """A real repository: this one."""
+    repo = Repository(r, "own")
+    repo.git("clone", "-q", "--no-local", r.input("own.git"), ".")
+    names = repo.git("ls-tree", "-r", "--name-only", "HEAD").out.split("\n")[:-1]
+    repo.fact("log -p", "log", "--all", "--stat", "-M", "-C", "-p")
+    repo.blame(names, r.size(4, 40), "HEAD")
+    repo.fact("grep", "grep", "-n", "-E", "-w", "size_t|static", "HEAD")
+    repo.git("repack", "-q", "-a", "-d", "-f", "--window=50", "--depth=50")
+    repo.git("fsck", "--full", "--strict")
+    repo.fact("objects", "cat-file", "--batch-all-objects", "--batch-check")
+    repo.fact("archive", "archive", "--format=tar", "HEAD")

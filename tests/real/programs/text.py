@@ -10,7 +10,7 @@ def prepare(r):
     rng = random.Random(1)
     words = ["".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(2, 12))) for _ in range(5000)]
     with open(r.input("words.txt"), "w", encoding="ascii") as f:
-        for i in range(r.size(150_000, 800_000)):
+        for i in range(r.size(150_000, 450_000)):
             f.write(f"{rng.choice(words)} {rng.randint(0, 99999)} {' '.join(rng.choices(words, k=rng.randint(0, 6)))}\n")
 
 
@@ -22,7 +22,7 @@ def run(r):
                   "END { for (k in n) print k, n[k], length(s[k]) }", words])
     r.fact("awk", digest("".join(sorted(done.out.splitlines(True)))))
     done = r.run(["bash", "-c", "declare -A n; while read -r a b rest; do (( n[$a] += b )); t+=(\"${rest%% *}\"); "
-                  f"done < <(head -n {r.size(20000, 100000)} \"$1\"); for k in \"${{!n[@]}}\"; do echo \"$k ${{n[$k]}}\"; done"
+                  f"done < <(head -n {r.size(20000, 60000)} \"$1\"); for k in \"${{!n[@]}}\"; do echo \"$k ${{n[$k]}}\"; done"
                   " | sort; echo ${#t[@]}; x=\"${t[*]}\"; echo ${#x} \"${x//a/aa}\" | cksum", "bash", words])
     r.fact("bash", digest(done.out))
     packed = r.path("words.xz")
