@@ -49,9 +49,9 @@ class Client:
         return self.many([command])[0]
 
 
-def start(r, port):
+def start(r, port, threads=1):
     server = r.start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", r.dir,
-                      "--daemonize", "no", "--enable-debug-command", "yes", "--io-threads", "2", "--dbfilename", "d.rdb",
+                      "--daemonize", "no", "--enable-debug-command", "yes", "--io-threads", str(threads), "--dbfilename", "d.rdb",
                       "--lazyfree-lazy-user-del", "yes"])
 
     def ready():
@@ -92,6 +92,16 @@ def fill(client, n):
 LUA = "local t={} for i=1,20000 do t[i]=tostring(i*i)..ARGV[1] end table.sort(t) return redis.sha1hex(table.concat(t))"
 
 
+def benchmark(r, port, tests, requests):
+    """[(test, requests/s)]. The client stays on glibc: the server is what is measured."""
+    done = r.run(["redis-benchmark", "-p", str(port), "-n", str(requests), "-r", "20000", "-d", "200", "-c", "40", "-P", "8",
+                  "--csv", "-t", tests], preload=False, measured=False, timeout=900)
+    rates = re.findall(r'^"(\w+)[^"]*","([0-9.]+)"', done.out, re.M)
+    if len(rates) < len(tests.split(",")) or "ERR" in done.out + done.err:
+        raise Failed("redis-benchmark: " + done.out[-1000:] + done.err[-1000:])
+    return rates
+
+
 def run(r):
     r.preloaded = r.lib or glibc()
     port = free_port()
@@ -99,13 +109,7 @@ def run(r):
     requests = r.size(50_000, 400_000)
     tests = r.size("set,get,lpush,lpop,hset,zadd",
                    "set,get,incr,lpush,rpush,lpop,sadd,hset,spop,zadd,zpopmin,lrange_100,mset")
-    # The benchmark itself stays on glibc: the server is what is measured.
-    done = r.run(["redis-benchmark", "-p", str(port), "-n", str(requests), "-r", "20000", "-d", "200", "-c", "40", "-P", "8",
-                  "--csv", "-t", tests],
-                 preload=False, measured=False, timeout=900)
-    rates = re.findall(r'^"(\w+)[^"]*","([0-9.]+)"', done.out, re.M)
-    if len(rates) < len(tests.split(",")) or "ERR" in done.out + done.err:
-        raise Failed("redis-benchmark: " + done.out[-1000:] + done.err[-1000:])
+    rates = benchmark(r, port, tests, requests)
     r.fact("benchmarks", [name for name, _ in rates])
     geometric = 1.0
     for _, rate in rates:
@@ -133,9 +137,12 @@ def run(r):
     r.peak(status_kb(server.pid, "VmHWM"))
     client.close()
     server.stop(signal.SIGTERM)
-    server = start(r, port)
+    # Again, and with threads that read and write: not measured, since they spin while they wait.
+    server = start(r, port, threads=3)
+    server.measured = False
     client = Client(port)
     r.fact("digest after restart", client("DEBUG", "DIGEST").decode())
+    benchmark(r, port, tests, requests // 5)
     client("MEMORY", "PURGE")
     client("FLUSHALL", "ASYNC")
     client.close()
