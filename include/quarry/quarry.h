@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include <quarry/walk.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/secret.h"
 #include "chunk/freed.h"
+#include "observe/layout.h"
 #include "options/options.h"
 #include "os/pages.h"
 #include "run/run.h"
@@ -33,6 +34,7 @@ static void set_up(void)
     if (qy_options.run_max)
         qy_zone_init(secrets[QY_CLASSES + 2]);
     qy_roster_init();
+    qy_layout_init();
 }
 
 void qy_init_slow(void)

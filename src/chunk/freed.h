@@ -14,11 +14,17 @@
 
 extern uint64_t qy_freed_secret, qy_freed_factor; /* drawn at start-up; the factor is odd */
 
+/* Under any secrets: for who looks at another process. */
+QY_INLINE uint64_t qy_freed_signature_under(uint64_t secret, uint64_t factor, uintptr_t mem, size_t size)
+{
+    uint64_t product = ((mem ^ secret) + size) * factor;
+    return product ^ (product >> 32);
+}
+
 QY_INLINE uint64_t qy_freed_signature(const void *mem)
 {
-    uint64_t product =
-        (((uintptr_t)mem ^ qy_freed_secret) + qy_chunk_size(qy_mem_chunk(mem))) * qy_freed_factor;
-    return product ^ (product >> 32);
+    return qy_freed_signature_under(qy_freed_secret, qy_freed_factor, (uintptr_t)mem,
+                                    qy_chunk_size(qy_mem_chunk(mem)));
 }
 
 QY_INLINE bool qy_freed_is_signed(const void *mem)

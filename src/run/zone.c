@@ -1,14 +1,12 @@
 #include "run/zone.h"
 
-#include "base/lock.h"
 #include "base/probe.h"
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
 #include "run/run.h"
 
-struct qy_zone qy_zone;
-static struct qy_lock zone_lock = QY_LOCK_INIT(QY_RANK_ZONE);
+struct qy_zone qy_zone = {.lock = QY_LOCK_INIT(QY_RANK_ZONE)};
 
 /*
  * Where the zone may lie: in the first half of `range` bytes from `base`, at a multiple of 1 GiB that the secret
@@ -62,7 +60,7 @@ static bool extend_by(size_t step)
 /* Makes room for at least one more run. */
 static bool extend_locked(void)
 {
-    QY_ASSERT(qy_lock_held(&zone_lock));
+    QY_ASSERT(qy_lock_held(&qy_zone.lock));
     size_t step = qy_align_up(qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP), QY_RUN_BYTES);
     while (!extend_by(step)) {
         step = qy_align_down(step / 2, QY_RUN_BYTES);
@@ -74,7 +72,7 @@ static bool extend_locked(void)
 
 void qy_zone_init(uint64_t secret)
 {
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     for (size_t i = 0; i < sizeof places / sizeof places[0] && !qy_zone.span; i++) {
         size_t half = places[i].range / 2;
         uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
@@ -86,7 +84,7 @@ void qy_zone_init(uint64_t secret)
     }
     if (!qy_zone.span)
         qy_zone.lo = 0;
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
 }
 
 static struct qy_run *pop_dirty_locked(void)
@@ -117,14 +115,14 @@ static struct qy_run *take_locked(void)
 
 struct qy_run *qy_zone_take(void *owner)
 {
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     struct qy_run *run = take_locked();
     if (run) {
         run->owner = owner;
         qy_zone.taken++;
         QY_PROBE(ZONE, TOOK, qy_run_base(run), QY_RUN_BYTES);
     }
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
     return run;
 }
 
@@ -152,7 +150,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms)
 void qy_zone_put(struct qy_run *run)
 {
     uint64_t now = qy_clock_ms();
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     run->freed_at_ms = now;
     run->owner = NULL;
     run->prev = NULL;
@@ -166,15 +164,15 @@ void qy_zone_put(struct qy_run *run)
     QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
     if (qy_options.decay)
         purge_locked(now, qy_options.decay);
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
 }
 
 size_t qy_zone_purge(uint64_t older_than_ms)
 {
     uint64_t now = qy_clock_ms();
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     size_t count = purge_locked(now, older_than_ms);
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
     return count;
 }
 
@@ -206,7 +204,7 @@ static void forget_locked(size_t from)
 
 bool qy_zone_shrink(void)
 {
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     size_t end = qy_zone.fresh;
     while (end > 0 && !qy_zone.runs[end - 1].owner)
         end--;
@@ -217,31 +215,31 @@ bool qy_zone_shrink(void)
         qy_zone.fresh = end;
         qy_store_release(&qy_zone.span, span);
     }
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
     return shrunk;
 }
 
 struct qy_zone_stats qy_zone_stats(void)
 {
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
     struct qy_zone_stats stats = {
         .taken = qy_zone.taken, .purged = qy_zone.purged, .used_once = qy_zone.fresh};
     stats.dirty = stats.used_once - stats.taken - stats.purged;
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
     return stats;
 }
 
 void qy_zone_lock(void)
 {
-    qy_lock(&zone_lock);
+    qy_lock(&qy_zone.lock);
 }
 
 void qy_zone_unlock(void)
 {
-    qy_unlock(&zone_lock);
+    qy_unlock(&qy_zone.lock);
 }
 
 void qy_zone_reset(void)
 {
-    qy_lock_reset(&zone_lock);
+    qy_lock_reset(&qy_zone.lock);
 }

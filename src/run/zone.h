@@ -17,6 +17,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/lock.h"
 
 #define QY_RUN_SHIFT 16
 #define QY_RUN_BYTES ((size_t)1 << QY_RUN_SHIFT)
@@ -33,6 +34,7 @@ struct qy_zone {
     struct qy_run *dirty_last;
     struct qy_run *clean; /* free runs without memory */
     size_t fresh;         /* runs below this index were used once */
+    struct qy_lock lock;
 };
 
 extern struct qy_zone qy_zone;

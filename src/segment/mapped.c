@@ -7,21 +7,8 @@
 #include "options/options.h"
 #include "os/pages.h"
 
-/*
- * The register: open addressing, linear probing, at most half full, deletion by moving back (Knuth 6.4, R), so
- * there are no tombstones and a lookup costs O(1) expected. The hash is keyed: a program cannot choose collisions.
- */
-struct entry {
-    uintptr_t mem; /* 0: empty */
-    size_t size;   /* of the chunk */
-    size_t before; /* padding between the mapping's start and the chunk */
-};
-
-static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_MAPPED);
-static struct entry *entries;
-static size_t capacity; /* a power of two, or 0 */
+struct qy_mapped_register qy_mapped = {.lock = QY_LOCK_INIT(QY_RANK_MAPPED)};
 static uint64_t hash_key;
-static struct qy_mapped_stats stats;
 
 void qy_mapped_init(uint64_t secret)
 {
@@ -30,30 +17,30 @@ void qy_mapped_init(uint64_t secret)
 
 static size_t slot_for(uintptr_t mem)
 {
-    return (size_t)(((mem >> 4) * hash_key) >> 20) & (capacity - 1);
+    return (size_t)(((mem >> 4) * hash_key) >> 20) & (qy_mapped.capacity - 1);
 }
 
 /* The entry of `mem`, or the empty one where it would go. */
-static struct entry *probe_locked(uintptr_t mem)
+static struct qy_mapped_entry *probe_locked(uintptr_t mem)
 {
     size_t i = slot_for(mem);
-    while (entries[i].mem && entries[i].mem != mem)
-        i = (i + 1) & (capacity - 1);
-    return &entries[i];
+    while (qy_mapped.entries[i].mem && qy_mapped.entries[i].mem != mem)
+        i = (i + 1) & (qy_mapped.capacity - 1);
+    return &qy_mapped.entries[i];
 }
 
 static bool grow_locked(void)
 {
-    QY_ASSERT(qy_lock_held(&register_lock));
-    size_t wanted = capacity ? capacity * 2 : qy_page_bytes / 32;
-    struct entry *old = entries;
-    size_t old_capacity = capacity;
-    struct entry *fresh =
+    QY_ASSERT(qy_lock_held(&qy_mapped.lock));
+    size_t wanted = qy_mapped.capacity ? qy_mapped.capacity * 2 : qy_page_bytes / 32;
+    struct qy_mapped_entry *old = qy_mapped.entries;
+    size_t old_capacity = qy_mapped.capacity;
+    struct qy_mapped_entry *fresh =
         qy_pages_map(qy_align_up(wanted * sizeof *fresh, qy_page_bytes), "quarry: mapped chunks");
     if (!fresh)
         return false;
-    entries = fresh;
-    capacity = wanted;
+    qy_mapped.entries = fresh;
+    qy_mapped.capacity = wanted;
     for (size_t i = 0; i < old_capacity; i++) {
         if (old[i].mem)
             *probe_locked(old[i].mem) = old[i];
@@ -63,70 +50,71 @@ static bool grow_locked(void)
     return true;
 }
 
-static bool add_locked(struct entry e)
+static bool add_locked(struct qy_mapped_entry e)
 {
-    if ((stats.blocks + 1) * 2 > capacity && !grow_locked() && stats.blocks + 1 >= capacity)
+    if ((qy_mapped.stats.blocks + 1) * 2 > qy_mapped.capacity && !grow_locked() &&
+        qy_mapped.stats.blocks + 1 >= qy_mapped.capacity)
         return false;
     *probe_locked(e.mem) = e;
-    stats.blocks++;
-    stats.bytes += e.size + e.before;
-    stats.max_blocks = qy_max(stats.max_blocks, stats.blocks);
-    stats.max_bytes = qy_max(stats.max_bytes, stats.bytes);
+    qy_mapped.stats.blocks++;
+    qy_mapped.stats.bytes += e.size + e.before;
+    qy_mapped.stats.max_blocks = qy_max(qy_mapped.stats.max_blocks, qy_mapped.stats.blocks);
+    qy_mapped.stats.max_bytes = qy_max(qy_mapped.stats.max_bytes, qy_mapped.stats.bytes);
     return true;
 }
 
-static void remove_locked(struct entry *gone)
+static void remove_locked(struct qy_mapped_entry *gone)
 {
-    stats.blocks--;
-    stats.bytes -= gone->size + gone->before;
-    size_t hole = (size_t)(gone - entries);
+    qy_mapped.stats.blocks--;
+    qy_mapped.stats.bytes -= gone->size + gone->before;
+    size_t hole = (size_t)(gone - qy_mapped.entries);
     for (size_t i = hole;;) {
-        i = (i + 1) & (capacity - 1);
-        if (!entries[i].mem)
+        i = (i + 1) & (qy_mapped.capacity - 1);
+        if (!qy_mapped.entries[i].mem)
             break;
-        size_t home = slot_for(entries[i].mem);
-        if (((i - home) & (capacity - 1)) >= ((i - hole) & (capacity - 1))) {
-            entries[hole] = entries[i];
+        size_t home = slot_for(qy_mapped.entries[i].mem);
+        if (((i - home) & (qy_mapped.capacity - 1)) >= ((i - hole) & (qy_mapped.capacity - 1))) {
+            qy_mapped.entries[hole] = qy_mapped.entries[i];
             hole = i;
         }
     }
-    entries[hole].mem = 0;
+    qy_mapped.entries[hole].mem = 0;
 }
 
-static bool add(struct entry e)
+static bool add(struct qy_mapped_entry e)
 {
-    qy_lock(&register_lock);
+    qy_lock(&qy_mapped.lock);
     bool done = add_locked(e);
-    qy_unlock(&register_lock);
+    qy_unlock(&qy_mapped.lock);
     return done;
 }
 
 /* Copies the entry of `mem` out, and removes it when asked to. */
-static bool look_up(uintptr_t mem, struct entry *found, bool take)
+static bool look_up(uintptr_t mem, struct qy_mapped_entry *found, bool take)
 {
-    qy_lock(&register_lock);
-    struct entry *e = capacity ? probe_locked(mem) : NULL;
+    qy_lock(&qy_mapped.lock);
+    struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked(mem) : NULL;
     bool known = e && e->mem;
     if (known) {
         *found = *e;
         if (take)
             remove_locked(e);
     }
-    qy_unlock(&register_lock);
+    qy_unlock(&qy_mapped.lock);
     return known;
 }
 
-static struct entry write_header(char *base, size_t bytes, size_t before)
+static struct qy_mapped_entry write_header(char *base, size_t bytes, size_t before)
 {
     struct qy_chunk *c = qy_chunk_at(base, before);
     c->prev_size = before;
     qy_chunk_set_head(c, bytes - before, QY_IS_MMAPPED);
-    return (struct entry){(uintptr_t)qy_chunk_mem(c), bytes - before, before};
+    return (struct qy_mapped_entry){(uintptr_t)qy_chunk_mem(c), bytes - before, before};
 }
 
 void *qy_mapped_take(size_t request, size_t alignment)
 {
-    if (qy_load_relaxed(&stats.blocks) >= qy_options.mmap_max)
+    if (qy_load_relaxed(&qy_mapped.stats.blocks) >= qy_options.mmap_max)
         return NULL;
     size_t slack = alignment > QY_ALIGNMENT ? alignment : 0;
     size_t bytes = qy_align_up(request + QY_HEADER_BYTES + slack, qy_page_bytes);
@@ -136,7 +124,7 @@ void *qy_mapped_take(size_t request, size_t alignment)
     if (!base)
         return NULL;
     uintptr_t mem = qy_align_up((uintptr_t)base + QY_HEADER_BYTES, alignment);
-    struct entry e = write_header(base, bytes, mem - (uintptr_t)base - QY_HEADER_BYTES);
+    struct qy_mapped_entry e = write_header(base, bytes, mem - (uintptr_t)base - QY_HEADER_BYTES);
     QY_PROBE(MAPPED, TOOK, mem, e.size);
     if (add(e))
         return (void *)mem;
@@ -144,7 +132,7 @@ void *qy_mapped_take(size_t request, size_t alignment)
     return NULL;
 }
 
-static void check_header(const struct entry *e)
+static void check_header(const struct qy_mapped_entry *e)
 {
     const struct qy_chunk *c = qy_mem_chunk((void *)e->mem);
     if (c->size != (e->size | QY_IS_MMAPPED) || c->prev_size != e->before)
@@ -153,7 +141,7 @@ static void check_header(const struct entry *e)
 
 bool qy_mapped_find(const void *mem)
 {
-    struct entry e;
+    struct qy_mapped_entry e;
     if (!look_up((uintptr_t)mem, &e, false))
         return false;
     check_header(&e);
@@ -173,7 +161,7 @@ static void adapt_thresholds(size_t size)
 
 size_t qy_mapped_free(void *mem)
 {
-    struct entry e;
+    struct qy_mapped_entry e;
     /* Two threads freeing the same block: one finds it gone. */
     if (!look_up((uintptr_t)mem, &e, true))
         qy_fatal(QY_DOUBLE_FREE, mem, "this mapped block was freed by another thread at the same time");
@@ -188,11 +176,11 @@ size_t qy_mapped_free(void *mem)
  * Under the lock throughout: once the pages have moved, another thread may map a block where they were, and must
  * find its place in the register free.
  */
-static void *resize_locked(struct entry *e, size_t request)
+static void *resize_locked(struct qy_mapped_entry *e, size_t request)
 {
-    QY_ASSERT(qy_lock_held(&register_lock));
+    QY_ASSERT(qy_lock_held(&qy_mapped.lock));
     check_header(e);
-    struct entry old = *e;
+    struct qy_mapped_entry old = *e;
     size_t bytes = qy_align_up(request + QY_HEADER_BYTES + old.before, qy_page_bytes);
     if (bytes < request)
         return NULL;
@@ -203,7 +191,7 @@ static void *resize_locked(struct entry *e, size_t request)
     if (!moved)
         return NULL;
     remove_locked(e);
-    struct entry now = write_header(moved, bytes, old.before);
+    struct qy_mapped_entry now = write_header(moved, bytes, old.before);
     QY_PROBE(MAPPED, MOVED, now.mem, bytes);
     add_locked(now); /* there is room: one was just taken out */
     return (void *)now.mem;
@@ -211,32 +199,32 @@ static void *resize_locked(struct entry *e, size_t request)
 
 void *qy_mapped_resize(void *mem, size_t request)
 {
-    qy_lock(&register_lock);
-    struct entry *e = capacity ? probe_locked((uintptr_t)mem) : NULL;
+    qy_lock(&qy_mapped.lock);
+    struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked((uintptr_t)mem) : NULL;
     void *resized = e && e->mem ? resize_locked(e, request) : NULL;
-    qy_unlock(&register_lock);
+    qy_unlock(&qy_mapped.lock);
     return resized;
 }
 
 struct qy_mapped_stats qy_mapped_stats(void)
 {
-    qy_lock(&register_lock);
-    struct qy_mapped_stats copy = stats;
-    qy_unlock(&register_lock);
+    qy_lock(&qy_mapped.lock);
+    struct qy_mapped_stats copy = qy_mapped.stats;
+    qy_unlock(&qy_mapped.lock);
     return copy;
 }
 
 void qy_mapped_lock(void)
 {
-    qy_lock(&register_lock);
+    qy_lock(&qy_mapped.lock);
 }
 
 void qy_mapped_unlock(void)
 {
-    qy_unlock(&register_lock);
+    qy_unlock(&qy_mapped.lock);
 }
 
 void qy_mapped_reset(void)
 {
-    qy_lock_reset(&register_lock);
+    qy_lock_reset(&qy_mapped.lock);
 }

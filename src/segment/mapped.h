@@ -12,6 +12,7 @@
 #ifndef QY_SEGMENT_MAPPED_H
 #define QY_SEGMENT_MAPPED_H
 
+#include "base/lock.h"
 #include "chunk/chunk.h"
 
 /* A block of at least `request` bytes at a multiple of `alignment` (16 or a larger power of two); NULL: no memory. */
@@ -29,6 +30,27 @@ void *qy_mapped_resize(void *mem, size_t request);
 struct qy_mapped_stats {
     size_t blocks, bytes, max_blocks, max_bytes;
 };
+
+/*
+ * The register: open addressing, linear probing, at most half full, deletion by moving back (Knuth 6.4, R), so
+ * there are no tombstones and a lookup costs O(1) expected. The hash is keyed: a program cannot choose collisions.
+ */
+struct qy_mapped_entry {
+    uintptr_t mem; /* 0: empty */
+    size_t size;   /* of the chunk */
+    size_t before; /* padding between the mapping's start and the chunk */
+};
+
+struct qy_mapped_register {
+    struct qy_lock lock;
+    struct qy_mapped_entry *entries;
+    size_t capacity; /* a power of two, or 0 */
+    struct qy_mapped_stats stats;
+};
+
+/* For who looks from outside (observe/layout.c); all others call the functions. */
+extern struct qy_mapped_register qy_mapped;
+
 struct qy_mapped_stats qy_mapped_stats(void);
 
 void qy_mapped_init(uint64_t secret);

@@ -6,6 +6,9 @@
 
 #include "tcache/tcache.h"
 
+/* Where the list begins, for who looks from outside (observe/layout.c). */
+extern struct qy_tcache *qy_roster;
+
 void qy_roster_init(void);
 
 /* All thread caches, newest first, linked by `next`; none is ever unmade. */

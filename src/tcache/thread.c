@@ -15,7 +15,7 @@ struct qy_tcache qy_tcache_none, qy_tcache_dead;
 QY_THREAD struct qy_tcache *qy_self = &qy_tcache_none;
 
 static struct qy_lock roster_lock = QY_LOCK_INIT(QY_RANK_ROSTER);
-static struct qy_tcache *roster;
+struct qy_tcache *qy_roster;
 static struct qy_tcache *orphans;
 static pthread_key_t death_key;
 static bool have_death_key;
@@ -44,9 +44,10 @@ static struct qy_tcache *make(void)
     qy_cell_stacks_init(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
-    t->main_thread = !roster;
-    t->next = roster;
-    qy_store_release(&roster, t); /* publishes a complete cache to statistics, which walk without the lock */
+    t->main_thread = !qy_roster;
+    t->next = qy_roster;
+    qy_store_release(&qy_roster,
+                     t); /* publishes a complete cache to statistics, which walk without the lock */
     qy_unlock(&roster_lock);
     return t;
 }
@@ -155,7 +156,7 @@ void qy_roster_init(void)
 
 struct qy_tcache *qy_roster_first(void)
 {
-    return qy_load_acquire(&roster);
+    return qy_load_acquire(&qy_roster);
 }
 
 /* Another thread's stacks are his alone, but his next malloc can be made to look here: see qy_tcache_answer. */
@@ -213,20 +214,20 @@ void qy_tick_slow(struct qy_tcache *t)
 void qy_roster_lock(void)
 {
     qy_lock(&roster_lock);
-    for (struct qy_tcache *t = roster; t; t = t->next)
+    for (struct qy_tcache *t = qy_roster; t; t = t->next)
         qy_lock(&t->lock);
 }
 
 void qy_roster_unlock(void)
 {
-    for (struct qy_tcache *t = roster; t; t = t->next)
+    for (struct qy_tcache *t = qy_roster; t; t = t->next)
         qy_unlock(&t->lock);
     qy_unlock(&roster_lock);
 }
 
 void qy_roster_reset(void)
 {
-    for (struct qy_tcache *t = roster; t; t = t->next)
+    for (struct qy_tcache *t = qy_roster; t; t = t->next)
         qy_lock_reset(&t->lock);
     qy_lock_reset(&roster_lock);
 }

@@ -8,6 +8,7 @@
 
 static const struct command commands[] = {
     {"run", "run a program with Quarry as its malloc", run_main},
+    {"snapshot", "write down the heap of a process or a core file", snapshot_main},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -1,0 +1,31 @@
+/*
+ * A sparse copy of another process's memory: filled while the process stands still, read when it runs again. Owns: which
+ * pages were copied, and copying many of them in few system calls.
+ */
+#ifndef QUARRY_IMAGE_H
+#define QUARRY_IMAGE_H
+
+#include "maps.h"
+
+struct image;
+
+/* `pagemap` is a descriptor of /proc/PID/pagemap, or -1; the maps say where a page that is not present reads as zero. */
+struct image *image_new(int pid, int pagemap, const struct maps *maps);
+void image_free(struct image *image);
+
+/* What was copied is no longer good; the memory it took is kept, so that the next copy meets no page fault of ours. */
+void image_forget(struct image *image);
+
+/* While it is live, what is read and was not copied yet is copied. */
+void image_set_live(struct image *image, bool live);
+
+/* Copied by the next image_fetch, all at once. */
+void image_want(struct image *image, uint64_t from, uint64_t to);
+void image_fetch(struct image *image);
+
+/* A quarry_read. */
+size_t image_read(void *image, uint64_t address, void *buffer, size_t length);
+
+uint64_t image_bytes(const struct image *image); /* copied */
+
+#endif

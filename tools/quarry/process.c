@@ -1,0 +1,354 @@
+/* A model of a live process: found, stopped, copied, let go, and only then walked. */
+#include "capture.h"
+#include "command.h"
+#include "image.h"
+#include "memory.h"
+#include "stop.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Headers of blocks in use are copied as long as that takes no longer than this many bytes do, some 20 ms. */
+#define HEADERS_AT_MOST ((uint64_t)64 << 20)
+
+/* A process caught at work in its heap is let go and stopped again, this often. */
+#define STOPS_AT_MOST 12
+
+static alignas(16) unsigned char walk_memory[QUARRY_WALK_MEMORY];
+
+int capture_walk(const char *command, const char *target, quarry_read *read, void *context, uint64_t layout,
+                 struct model *m)
+{
+    struct quarry_walk walk = {.read = read,
+                               .read_context = context,
+                               .layout = layout,
+                               .visitor = &model_visitor,
+                               .visitor_context = m,
+                               .memory = walk_memory,
+                               .memory_bytes = sizeof walk_memory};
+    enum quarry_walk_status status = quarry_walk(&walk);
+    if (status != QUARRY_WALK_DONE)
+        return complain(EXIT_FINDING, "%s: %s: %s", command, target, quarry_walk_status_text(status));
+    model_join(m);
+    capture_join_threads(m, read, context);
+    return EXIT_FINE;
+}
+
+void capture_join_threads(struct model *m, quarry_read *read, void *context)
+{
+    for (size_t i = 0; i < m->thread_count; i++) {
+        struct thread *t = &m->threads[i];
+        uint64_t self = 0;
+        t->cache = QUARRY_NONE;
+        if (!t->pointer ||
+            read(context, t->pointer + (uint64_t)m->cache_offset, &self, sizeof self) != sizeof self)
+            continue;
+        for (size_t j = 0; j < m->cache_count; j++) {
+            if (m->caches[j].is.address == self) {
+                t->cache = (uint32_t)j;
+                m->caches[j].tid = t->tid;
+            }
+        }
+    }
+}
+
+/* ---- finding the descriptor ---- */
+
+static size_t read_process(void *context, uint64_t address, void *buffer, size_t length)
+{
+    struct iovec local = {buffer, length}, remote = {(void *)(uintptr_t)address, length};
+    ssize_t got = process_vm_readv(*(int *)context, &local, 1, &remote, 1, 0);
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* Data segments of files, deleted ones too: wherever the library is linked or loaded, its descriptor is in one. */
+static bool may_hold_layout(const struct map *m)
+{
+    return m->is_file && m->perms[0] == 'r' && m->perms[1] == 'w' && m->perms[3] == 'p';
+}
+
+static uint64_t search_map(int pid, const struct map *m)
+{
+    uint64_t bytes = m->to - m->from;
+    char *copy = allocate(bytes);
+    size_t got = read_process(&pid, m->from, copy, bytes);
+    uint64_t found = quarry_find_layout(copy, got, m->from);
+    free(copy);
+    return found;
+}
+
+/* Prefers a library that is in use to one that is only loaded. 0: there is none. */
+static uint64_t find_layout(int pid, const struct maps *maps)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < maps->count; i++) {
+        uint64_t layout = may_hold_layout(&maps->list[i]) ? search_map(pid, &maps->list[i]) : 0;
+        if (layout && quarry_check_layout(read_process, &pid, layout) != QUARRY_WALK_NOT_STARTED)
+            return layout;
+        if (layout)
+            found = layout;
+    }
+    return found;
+}
+
+/* ---- what must be copied ---- */
+
+struct plan {
+    struct image *image;
+    bool all; /* headers of blocks in use, too */
+    bool busy;
+    uint64_t header_bytes, header_end; /* how much that would be, by pages */
+    int64_t cache_offset;
+};
+
+static void plan_heap(void *context, const struct quarry_heap *heap)
+{
+    struct plan *p = context;
+    p->busy |= heap->zone_locked | heap->register_locked;
+    p->cache_offset = heap->cache_offset;
+}
+
+static void plan_arena(void *context, const struct quarry_arena *arena)
+{
+    ((struct plan *)context)->busy |= arena->locked;
+}
+
+static void plan_cache(void *context, const struct quarry_cache *cache)
+{
+    ((struct plan *)context)->busy |= cache->locked;
+}
+
+static void plan_need(void *context, enum quarry_need kind, uint64_t from, uint64_t to)
+{
+    struct plan *p = context;
+    uint64_t first = from & ~UINT64_C(4095), end = (to + 4095) & ~UINT64_C(4095);
+    if (kind != QUARRY_NEED_LINKS) {
+        if (first < p->header_end && from >= p->header_end - 4096)
+            first = p->header_end;
+        p->header_bytes += end > first ? end - first : 0;
+        p->header_end = end;
+        if (!p->all)
+            return;
+    }
+    image_want(p->image, from, to);
+}
+
+static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
+{
+    static const struct quarry_visitor visitor = {
+        .heap = plan_heap, .arena = plan_arena, .cache = plan_cache, .need = plan_need};
+    struct quarry_walk walk = {.read = image_read,
+                               .read_context = p->image,
+                               .layout = layout,
+                               .visitor = &visitor,
+                               .visitor_context = p,
+                               .memory = walk_memory,
+                               .memory_bytes = sizeof walk_memory};
+    p->busy = false;
+    p->header_bytes = p->header_end = 0;
+    image_forget(p->image);
+    image_set_live(p->image, true);
+    enum quarry_walk_status status = quarry_walk(&walk);
+    image_fetch(p->image);
+    return status;
+}
+
+/* ---- while it stands ---- */
+
+struct look {
+    const char *command;
+    int pid;
+    uint64_t layout;
+    struct model *m;
+    struct plan plan;
+};
+
+static void take_threads(struct look *l, const struct stop *s)
+{
+    struct model *m = l->m;
+    free(m->threads);
+    m->threads = allocate(s->count * sizeof *m->threads);
+    m->thread_count = s->count;
+    for (size_t i = 0; i < s->count; i++) {
+        struct thread *t = &m->threads[i];
+        *t = (struct thread){.tid = s->threads[i].tid,
+                             .pointer = s->threads[i].pointer,
+                             .pc = s->threads[i].pc,
+                             .cache = QUARRY_NONE};
+        if (t->pointer) /* copied now: the word that leads to its cache */
+            image_read(l->plan.image, t->pointer + (uint64_t)l->plan.cache_offset, &(uint64_t){0},
+                       sizeof(uint64_t));
+    }
+}
+
+/* Some thread was stopped inside the library: that it has taken or given something no list may say yet. */
+static bool is_inside(const struct look *l, const struct stop *s)
+{
+    const struct map *data = maps_find(&l->m->maps, l->layout);
+    const struct map *code;
+    if (!data || strcmp(data->name, l->m->executable) == 0)
+        return false; /* linked in: which code is whose cannot be told */
+    for (size_t i = 0; i < s->count; i++)
+        if ((code = maps_find(&l->m->maps, s->threads[i].pc)) && strcmp(code->name, data->name) == 0)
+            return true;
+    return false;
+}
+
+static const char *stop_and_copy(struct look *l, bool *again)
+{
+    struct stop s;
+    const char *why = stop_process(l->pid, &s);
+    if (why)
+        return why;
+    l->m->stops++;
+    enum quarry_walk_status status = make_plan(&l->plan, l->layout);
+    l->m->busy = l->plan.busy || is_inside(l, &s);
+    if (status == QUARRY_WALK_DONE) {
+        take_threads(l, &s);
+        *again = l->m->busy && !s.foreign;
+    }
+    uint64_t stopped_us = stop_end(&s);
+    if (l->m->stopped_us < stopped_us)
+        l->m->stopped_us = stopped_us;
+    stop_free(&s);
+    image_set_live(l->plan.image, false);
+    return status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
+}
+
+/* Until nobody is at work in the heap; else, at last, with all headers, which are right at any moment. */
+static const char *copy_heap(struct look *l)
+{
+    for (unsigned i = 1;; i++) {
+        bool again = false;
+        const char *why = stop_and_copy(l, &again);
+        if (why || !again || (i > STOPS_AT_MOST && l->plan.all))
+            return why;
+        if (i >= STOPS_AT_MOST)
+            l->plan.all = true;
+        nanosleep(&(struct timespec){0, 300000 + (long)(i * 170000)}, NULL);
+    }
+}
+
+/* ---- the rest of what is known of a process ---- */
+
+static char *read_command_line(int pid)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    for (ssize_t i = 0; i + 1 < got; i++)
+        if (text[i] == '\0')
+            text[i] = ' ';
+    return copy_text(text);
+}
+
+static char *read_executable(int pid)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/exe", pid);
+    ssize_t got = readlink(path, text, sizeof text - 1);
+    text[got > 0 ? got : 0] = '\0';
+    return copy_text(text);
+}
+
+static void read_thread_name(int pid, struct thread *t)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/comm", pid, t->tid);
+    FILE *file = fopen(path, "re");
+    if (file && fgets(t->name, sizeof t->name, file))
+        t->name[strcspn(t->name, "\n")] = '\0';
+    if (file)
+        fclose(file);
+}
+
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+
+static void read_pages(int pagemap, const struct model *m, struct segment *s)
+{
+    uint64_t entries[4096];
+    uint64_t first = s->is.from / m->page_bytes, last = (s->is.to + m->page_bytes - 1) / m->page_bytes;
+    s->pages = allocate((last - first + 3) / 4);
+    for (uint64_t page = first; page < last;) {
+        uint64_t count = last - page < 4096 ? last - page : 4096;
+        ssize_t got = pread(pagemap, entries, count * sizeof entries[0], (off_t)(page * sizeof entries[0]));
+        if (got <= 0)
+            return; /* unmapped since */
+        for (uint64_t i = 0; i < (uint64_t)got / sizeof entries[0]; i++, page++) {
+            unsigned value = entries[i] & PAGEMAP_PRESENT ? 1 : entries[i] & PAGEMAP_SWAPPED ? 2 : 0;
+            s->pages[(page - first) / 4] |= (unsigned char)(value << ((page - first) % 4 * 2));
+        }
+    }
+}
+
+static void name_the_moment(struct model *m)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+}
+
+static int complain_access(const char *command, int pid)
+{
+    if (errno == EACCES || errno == EPERM)
+        return complain(EXIT_FINDING, "%s: %d: no permission to look into this process (same user, or root)",
+                        command, pid);
+    return complain(EXIT_FINDING, "%s: %d: no such process", command, pid);
+}
+
+int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m)
+{
+    char path[64], name[32];
+    if (!maps_read(pid, false, &m->maps))
+        return complain_access(command, pid);
+    snprintf(name, sizeof name, "%d", pid);
+    m->source = SOURCE_PROCESS;
+    m->pid = pid;
+    m->command = read_command_line(pid);
+    m->executable = read_executable(pid);
+    struct look l = {.command = command, .pid = pid, .m = m, .plan = {.all = options->whole}};
+    l.layout = find_layout(pid, &m->maps);
+    if (!l.layout)
+        return complain(EXIT_FINDING, "%s: %d: %s runs without Quarry", command, pid, m->executable);
+    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+    int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    l.plan.image = image_new(pid, pagemap, &m->maps);
+    /* A rehearsal without stopping it: this tells how much there is to copy, and finds the memory for that. */
+    enum quarry_walk_status status = make_plan(&l.plan, l.layout);
+    const char *why = status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
+    if (!why) {
+        if (!l.plan.all && l.plan.header_bytes <= HEADERS_AT_MOST) {
+            l.plan.all = true;
+            make_plan(&l.plan, l.layout);
+        }
+        why = copy_heap(&l);
+    }
+    if (why)
+        return complain(EXIT_FINDING, "%s: %d: %s", command, pid, why);
+    name_the_moment(m);
+    m->copied_bytes = image_bytes(l.plan.image);
+    int result = capture_walk(command, name, image_read, l.plan.image, l.layout, m);
+    image_free(l.plan.image);
+    for (size_t i = 0; i < m->thread_count; i++)
+        read_thread_name(pid, &m->threads[i]);
+    for (size_t i = 0; pagemap >= 0 && i < m->segment_count; i++)
+        read_pages(pagemap, m, &m->segments[i]);
+    if (pagemap >= 0)
+        close(pagemap);
+    maps_free(&m->maps);
+    maps_read(pid, options->smaps, &m->maps);
+    return result;
+}

@@ -1,0 +1,207 @@
+#include "stop.h"
+
+#include "memory.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* A thread that waits for a disk or for its vfork()ed child does not stop; then the look is given up. */
+#define PATIENCE_US 2000000
+
+uint64_t clock_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 0: gone. */
+static char thread_state(int pid, int tid)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    size_t got = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[got] = '\0';
+    const char *after_name = strrchr(line, ')');
+    return after_name && after_name[1] ? after_name[2] : 0;
+}
+
+static bool is_known(const struct stop *s, int tid)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->threads[i].tid == tid)
+            return true;
+    return false;
+}
+
+/* Calls `take` for each thread that is not in the list yet; returns how many there were, -1 when the process is gone. */
+static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task", s->pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return -1;
+    int found = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        int tid = atoi(e->d_name);
+        if (tid <= 0 || is_known(s, tid))
+            continue;
+        found++;
+        if (take(s, tid) != 0) {
+            found = -2;
+            break;
+        }
+    }
+    closedir(dir);
+    return found;
+}
+
+static struct stopped_thread *add_thread(struct stop *s, int tid)
+{
+    s->threads = grow(s->threads, s->count, sizeof *s->threads);
+    s->threads[s->count] = (struct stopped_thread){.tid = tid};
+    return &s->threads[s->count++];
+}
+
+static int seize(struct stop *s, int tid)
+{
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0)
+        return errno == ESRCH ? 0 : errno;
+    add_thread(s, tid);
+    return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno == ESRCH ? 0 : errno;
+}
+
+static int look_whether_it_stands(struct stop *s, int tid)
+{
+    char state = thread_state(s->pid, tid);
+    if (state != 't' && state != 'T' && state != 'Z' && state != 'X' && state != 0)
+        return EPERM;
+    add_thread(s, tid);
+    return 0;
+}
+
+static void read_registers(struct stopped_thread *t)
+{
+#if defined(__x86_64__)
+    struct user_regs_struct regs;
+    struct iovec io = {&regs, sizeof regs};
+    if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &io) == 0) {
+        t->pointer = regs.fs_base;
+        t->pc = regs.rip;
+    }
+#elif defined(__aarch64__)
+    struct user_regs_struct regs;
+    struct iovec io = {&regs, sizeof regs}, tls = {&t->pointer, sizeof t->pointer};
+    if (ptrace(PTRACE_GETREGSET, t->tid, NT_PRSTATUS, &io) == 0)
+        t->pc = regs.pc;
+    ptrace(PTRACE_GETREGSET, t->tid, NT_ARM_TLS, &tls);
+#else
+    (void)t;
+#endif
+}
+
+/* Waits until the thread stands or is gone. */
+static bool wait_for(struct stopped_thread *t, uint64_t until_us)
+{
+    for (unsigned tries = 0;; tries++) {
+        int status, got = waitpid(t->tid, &status, __WALL | WNOHANG);
+        if (got < 0 || (got > 0 && !WIFSTOPPED(status)))
+            return true; /* gone */
+        if (got > 0) {
+            t->stands = true;
+            if (status >> 16 == 0)
+                t->signal = WSTOPSIG(status); /* it was about to get this signal */
+            read_registers(t);
+            return true;
+        }
+        if (clock_us() > until_us)
+            return false;
+        if (tries > 200)
+            nanosleep(&(struct timespec){0, 50000}, NULL);
+    }
+}
+
+static bool all_stand(struct stop *s, size_t from, uint64_t until_us)
+{
+    for (size_t i = from; i < s->count; i++)
+        if (!wait_for(&s->threads[i], until_us))
+            return false;
+    return true;
+}
+
+static const char *give_up(struct stop *s, const char *why)
+{
+    stop_end(s);
+    stop_free(s);
+    return why;
+}
+
+static const char *read_it_standing(struct stop *s)
+{
+    stop_free(s);
+    s->foreign = true;
+    int found = for_new_threads(s, look_whether_it_stands);
+    if (found > 0)
+        return NULL;
+    stop_free(s);
+    return found == -1 ? "it is gone"
+                       : "may not be stopped: another tracer is attached, or the kernel forbids it (ptrace)";
+}
+
+const char *stop_process(int pid, struct stop *s)
+{
+    *s = (struct stop){.pid = pid, .from_us = clock_us()};
+    uint64_t until = s->from_us + PATIENCE_US;
+    /* Threads may be born while others are being stopped. */
+    for (;;) {
+        size_t known = s->count;
+        int found = for_new_threads(s, seize);
+        if (found == -2 && s->count == 0)
+            return read_it_standing(s);
+        if (found < 0)
+            return give_up(s, found == -1 ? "it is gone" : strerror(errno));
+        if (!all_stand(s, known, until))
+            return give_up(s,
+                           "a thread of it does not stop: it waits for a device, or for a child of vfork()");
+        if (found == 0)
+            return s->count ? NULL : give_up(s, "it is gone");
+    }
+}
+
+uint64_t stop_end(struct stop *s)
+{
+    if (s->foreign)
+        return 0;
+    for (size_t i = 0; i < s->count; i++) {
+        struct stopped_thread *t = &s->threads[i];
+        if (ptrace(PTRACE_DETACH, t->tid, NULL, (long)t->signal) == 0 || errno != ESRCH || t->stands)
+            continue;
+        /* It does not stand, so it cannot be let go: it goes when it stops, or with us. */
+        int status;
+        if (waitpid(t->tid, &status, __WALL | WNOHANG) > 0 && WIFSTOPPED(status))
+            ptrace(PTRACE_DETACH, t->tid, NULL, (long)(status >> 16 ? 0 : WSTOPSIG(status)));
+    }
+    return clock_us() - s->from_us;
+}
+
+void stop_free(struct stop *s)
+{
+    free(s->threads);
+    s->threads = NULL;
+    s->count = 0;
+}

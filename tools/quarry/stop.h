@@ -1,0 +1,36 @@
+/*
+ * Stopping a process for the moment that a look takes. Owns: ptrace. Whatever happens, the process runs on: it does so by itself when
+ * we end.
+ */
+#ifndef QUARRY_STOP_H
+#define QUARRY_STOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct stopped_thread {
+    int tid;
+    int signal; /* to be delivered when it goes on */
+    bool stands;
+    uint64_t pointer, pc; /* registers; 0: not known */
+};
+
+struct stop {
+    int pid;
+    struct stopped_thread *threads;
+    size_t count;
+    uint64_t from_us;
+    bool foreign; /* it stood already: a debugger, or job control; nothing was done to it */
+};
+
+/* NULL: all its threads stand. Else why not, as the end of a sentence, and nothing stands. */
+const char *stop_process(int pid, struct stop *stop);
+
+/* Lets it go on; returns the microseconds it stood. The list of threads stays, until stop_free. */
+uint64_t stop_end(struct stop *stop);
+void stop_free(struct stop *stop);
+
+uint64_t clock_us(void);
+
+#endif
