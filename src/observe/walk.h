@@ -95,6 +95,7 @@ void qy_walk_segment(struct qy_walk *w, enum quarry_segment_kind kind, uint32_t 
 const struct qy_walk_arena *qy_walk_arena_at(struct qy_walk *w, uint64_t address);
 
 /* Marks of any address whatever, and who owns its granule. */
+enum { QY_WALK_BEGINS = 1, QY_WALK_INUSE = 2 };
 struct qy_walk_marks {
     uint64_t owner; /* 0: no chunk can be there */
     unsigned marks;

@@ -72,7 +72,7 @@ static void list_bin(struct qy_walk *w, const struct qy_walk_arena *a, const str
     struct qy_loop loop = {0};
     for (uint64_t before = head, c = at(bins->links[first]); c != head;) {
         struct qy_chunk copy;
-        if (!read_member(w, a, c, QY_BEGINS, &copy) || at(copy.bk) != before || qy_loop_ends(&loop, c)) {
+        if (!read_member(w, a, c, QY_WALK_BEGINS, &copy) || at(copy.bk) != before || qy_loop_ends(&loop, c)) {
             qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                          "a bin leads here, and no free chunk with a matching link is here");
             return;
@@ -122,7 +122,7 @@ static void list_fast(struct qy_walk *w, unsigned arena, const struct qy_bins *b
         struct qy_loop loop = {0};
         for (uint64_t c = at(bins->fast[i]); c;) {
             struct qy_chunk copy;
-            if (!read_member(w, a, c, QY_BEGINS | QY_INUSE, &copy) || qy_chunk_size(&copy) != size ||
+            if (!read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) || qy_chunk_size(&copy) != size ||
                 !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
                 qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                              "a fast bin leads here, and no free chunk of its size is here");
@@ -142,7 +142,7 @@ static void list_inbox(struct qy_walk *w, unsigned arena, const void *first)
     for (uint64_t mem = at(first); mem;) {
         uint64_t c = mem - QY_HEADER_BYTES;
         struct qy_chunk copy;
-        if (!read_member(w, a, c, QY_BEGINS | QY_INUSE, &copy) || !qy_walk_is_signed(w, &copy, c) ||
+        if (!read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) || !qy_walk_is_signed(w, &copy, c) ||
             qy_loop_ends(&loop, c)) {
             qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                          "an inbox leads here, and no freed chunk is here");

@@ -107,7 +107,7 @@ static bool is_held_chunk(struct qy_walk *w, uint64_t block, uint64_t smallest)
     struct qy_chunk copy;
     uint64_t c = block - QY_HEADER_BYTES;
     struct qy_walk_marks m = qy_walk_marks_of(w, c);
-    if (block % QY_ALIGNMENT || !m.owner || m.marks != (QY_BEGINS | QY_INUSE))
+    if (block % QY_ALIGNMENT || !m.owner || m.marks != (QY_WALK_BEGINS | QY_WALK_INUSE))
         return false;
     if (!qy_walk_read(w, c, &copy, offsetof(struct qy_chunk, fd_nextsize)))
         return true; /* its header was not copied */
