@@ -200,6 +200,7 @@ struct quarry_walk {
     void *visitor_context;
     void *memory;        /* for the walker's use, aligned to 16 bytes */
     size_t memory_bytes; /* at least QUARRY_WALK_MEMORY */
+    bool partial;        /* what is read is a copy of a part: a block that cannot be read is no finding */
 };
 
 /*

@@ -52,15 +52,20 @@ static void say_member(struct qy_walk *w, const struct quarry_list *list, uint64
         w->ask->visitor->member(w->ask->visitor_context, list, c);
 }
 
+enum member { MEMBER, NO_MEMBER, NOT_COPIED };
+
 /* The gate for links: only a chunk of this arena with these marks is looked at. */
-static bool read_member(struct qy_walk *w, const struct qy_walk_arena *a, uint64_t c, unsigned marks,
-                        struct qy_chunk *copy)
+static enum member read_member(struct qy_walk *w, const struct qy_walk_arena *a, uint64_t c, unsigned marks,
+                               struct qy_chunk *copy)
 {
     if (c % QY_ALIGNMENT)
-        return false;
+        return NO_MEMBER;
     struct qy_walk_marks m = qy_walk_marks_of(w, c);
-    return m.owner == a->address && m.marks == marks &&
-           qy_walk_read(w, c, copy, offsetof(struct qy_chunk, fd_nextsize));
+    if (m.owner != a->address || m.marks != marks)
+        return NO_MEMBER;
+    if (qy_walk_read(w, c, copy, offsetof(struct qy_chunk, fd_nextsize)))
+        return MEMBER;
+    return w->ask->partial ? NOT_COPIED : NO_MEMBER;
 }
 
 static void list_bin(struct qy_walk *w, const struct qy_walk_arena *a, const struct qy_bins *bins,
@@ -72,7 +77,10 @@ static void list_bin(struct qy_walk *w, const struct qy_walk_arena *a, const str
     struct qy_loop loop = {0};
     for (uint64_t before = head, c = at(bins->links[first]); c != head;) {
         struct qy_chunk copy;
-        if (!read_member(w, a, c, QY_WALK_BEGINS, &copy) || at(copy.bk) != before || qy_loop_ends(&loop, c)) {
+        enum member member = read_member(w, a, c, QY_WALK_BEGINS, &copy);
+        if (member == NOT_COPIED)
+            return;
+        if (member == NO_MEMBER || at(copy.bk) != before || qy_loop_ends(&loop, c)) {
             qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                          "a bin leads here, and no free chunk with a matching link is here");
             return;
@@ -122,8 +130,8 @@ static void list_fast(struct qy_walk *w, unsigned arena, const struct qy_bins *b
         struct qy_loop loop = {0};
         for (uint64_t c = at(bins->fast[i]); c;) {
             struct qy_chunk copy;
-            if (!read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) || qy_chunk_size(&copy) != size ||
-                !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
+            if (read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) != MEMBER ||
+                qy_chunk_size(&copy) != size || !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
                 qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                              "a fast bin leads here, and no free chunk of its size is here");
                 break;
@@ -142,8 +150,8 @@ static void list_inbox(struct qy_walk *w, unsigned arena, const void *first)
     for (uint64_t mem = at(first); mem;) {
         uint64_t c = mem - QY_HEADER_BYTES;
         struct qy_chunk copy;
-        if (!read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) || !qy_walk_is_signed(w, &copy, c) ||
-            qy_loop_ends(&loop, c)) {
+        if (read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) != MEMBER ||
+            !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
             qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                          "an inbox leads here, and no freed chunk is here");
             return;

@@ -17,7 +17,7 @@ static void take_heap(void *context, const struct quarry_heap *heap)
     strncpy(m->version, heap->version, sizeof m->version - 1);
     m->classic = heap->classic;
     m->page_bytes = heap->page_bytes;
-    m->headers_read = true; /* until one was not */
+    m->headers_read = m->lists_read = true; /* until one was not */
     m->first_of_break = heap->first_of_break;
     m->end_of_break = heap->end_of_break;
     m->zone_from = heap->zone_from;
@@ -60,14 +60,22 @@ static void take_chunk(void *context, const struct quarry_chunk *chunk)
         [QUARRY_CHUNK_HELD] = STATE_MOVING,   [QUARRY_CHUNK_TOP] = STATE_TOP,
         [QUARRY_CHUNK_FENCE] = STATE_FENCE,   [QUARRY_CHUNK_BROKEN] = STATE_BROKEN,
     };
-    ((struct model *)context)->headers_read &= chunk->header_read;
-    add_chunk(context, (struct chunk){.at = chunk->at,
-                                      .arena = chunk->arena,
-                                      .size = chunk->size,
-                                      .state = states[chunk->state],
-                                      .tags = chunk->tags,
-                                      .fd = chunk->fd,
-                                      .bk = chunk->bk});
+    struct model *m = context;
+    enum chunk_state state = states[chunk->state];
+    if (!chunk->header_read) {
+        m->headers_read = false;
+        if (chunk->state == QUARRY_CHUNK_FREE) {
+            m->lists_read = false;
+            state = STATE_BINNED;
+        }
+    }
+    add_chunk(m, (struct chunk){.at = chunk->at,
+                                .arena = chunk->arena,
+                                .size = chunk->size,
+                                .state = state,
+                                .tags = chunk->tags,
+                                .fd = chunk->fd,
+                                .bk = chunk->bk});
 }
 
 static void take_mapped(void *context, const struct quarry_mapped *block)

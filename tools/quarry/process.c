@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Headers of blocks in use are copied as long as that takes no longer than this many bytes do, some 20 ms. */
-#define HEADERS_AT_MOST ((uint64_t)64 << 20)
+/* What else is copied while that takes no longer than this many bytes do, some 20 ms on an idle machine. */
+#define AT_MOST ((uint64_t)64 << 20)
 
 /* A process caught at work in its heap is let go and stopped again, this often. */
 #define STOPS_AT_MOST 12
@@ -33,7 +33,8 @@ int capture_walk(const char *command, const char *target, quarry_read *read, voi
                                .visitor = &model_visitor,
                                .visitor_context = m,
                                .memory = walk_memory,
-                               .memory_bytes = sizeof walk_memory};
+                               .memory_bytes = sizeof walk_memory,
+                               .partial = m->source == SOURCE_PROCESS};
     enum quarry_walk_status status = quarry_walk(&walk);
     if (status != QUARRY_WALK_DONE)
         return complain(EXIT_FINDING, "%s: %s: %s", command, target, quarry_walk_status_text(status));
@@ -101,11 +102,14 @@ static uint64_t find_layout(int pid, const struct maps *maps)
 
 /* ---- what must be copied ---- */
 
+/* What was copied, each with what is before it. */
+enum depth { MARKS, LINKS, HEADERS };
+
 struct plan {
     struct image *image;
-    bool all; /* headers of blocks in use, too */
+    enum depth depth;
     bool busy;
-    uint64_t header_bytes, header_end; /* how much that would be, by pages */
+    uint64_t bytes[2], end[2]; /* how much links alone would be, and links and headers, by pages */
     int64_t cache_offset;
 };
 
@@ -126,19 +130,23 @@ static void plan_cache(void *context, const struct quarry_cache *cache)
     ((struct plan *)context)->busy |= cache->locked;
 }
 
+static void count(struct plan *p, unsigned which, uint64_t from, uint64_t to)
+{
+    uint64_t first = from & ~UINT64_C(4095), end = (to + 4095) & ~UINT64_C(4095);
+    if (first < p->end[which] && from >= p->end[which] - 4096)
+        first = p->end[which]; /* the page that the last one ended in */
+    p->bytes[which] += end > first ? end - first : 0;
+    p->end[which] = end;
+}
+
 static void plan_need(void *context, enum quarry_need kind, uint64_t from, uint64_t to)
 {
     struct plan *p = context;
-    uint64_t first = from & ~UINT64_C(4095), end = (to + 4095) & ~UINT64_C(4095);
-    if (kind != QUARRY_NEED_LINKS) {
-        if (first < p->header_end && from >= p->header_end - 4096)
-            first = p->header_end;
-        p->header_bytes += end > first ? end - first : 0;
-        p->header_end = end;
-        if (!p->all)
-            return;
-    }
-    image_want(p->image, from, to);
+    if (kind == QUARRY_NEED_LINKS)
+        count(p, 0, from, to);
+    count(p, 1, from, to);
+    if (p->depth >= (kind == QUARRY_NEED_LINKS ? LINKS : HEADERS))
+        image_want(p->image, from, to);
 }
 
 static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
@@ -153,7 +161,8 @@ static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
                                .memory = walk_memory,
                                .memory_bytes = sizeof walk_memory};
     p->busy = false;
-    p->header_bytes = p->header_end = 0;
+    memset(p->bytes, 0, sizeof p->bytes);
+    memset(p->end, 0, sizeof p->end);
     image_forget(p->image);
     image_set_live(p->image, true);
     enum quarry_walk_status status = quarry_walk(&walk);
@@ -229,10 +238,10 @@ static const char *copy_heap(struct look *l)
     for (unsigned i = 1;; i++) {
         bool again = false;
         const char *why = stop_and_copy(l, &again);
-        if (why || !again || (i > STOPS_AT_MOST && l->plan.all))
+        if (why || !again || (i > STOPS_AT_MOST && l->plan.depth == HEADERS))
             return why;
         if (i >= STOPS_AT_MOST)
-            l->plan.all = true;
+            l->plan.depth = HEADERS;
         nanosleep(&(struct timespec){0, 300000 + (long)(i * 170000)}, NULL);
     }
 }
@@ -319,7 +328,8 @@ int capture_process(const char *command, int pid, const struct capture_options *
     m->pid = pid;
     m->command = read_command_line(pid);
     m->executable = read_executable(pid);
-    struct look l = {.command = command, .pid = pid, .m = m, .plan = {.all = options->whole}};
+    struct look l = {
+        .command = command, .pid = pid, .m = m, .plan = {.depth = options->whole ? HEADERS : MARKS}};
     l.layout = find_layout(pid, &m->maps);
     if (!l.layout)
         return complain(EXIT_FINDING, "%s: %d: %s runs without Quarry", command, pid, m->executable);
@@ -330,8 +340,8 @@ int capture_process(const char *command, int pid, const struct capture_options *
     enum quarry_walk_status status = make_plan(&l.plan, l.layout);
     const char *why = status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
     if (!why) {
-        if (!l.plan.all && l.plan.header_bytes <= HEADERS_AT_MOST) {
-            l.plan.all = true;
+        if (!options->whole) {
+            l.plan.depth = l.plan.bytes[1] <= AT_MOST ? HEADERS : l.plan.bytes[0] <= AT_MOST ? LINKS : MARKS;
             make_plan(&l.plan, l.layout);
         }
         why = copy_heap(&l);

@@ -451,6 +451,7 @@ void snapshot_json(struct json *j, const struct model *m)
     json_member_number(j, "stopped_us", m->stopped_us);
     json_member_number(j, "stops", m->stops);
     json_member_bool(j, "busy", m->busy);
+    json_member_bool(j, "lists_read", m->lists_read);
     json_member_bool(j, "headers_read", m->headers_read);
     json_member_text(j, "source", source_names[m->source]);
     json_line(j);
