@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -138,9 +139,12 @@ static bool wait_for(struct stopped_thread *t, uint64_t until_us)
 
 static bool all_stand(struct stop *s, size_t from, uint64_t until_us)
 {
-    for (size_t i = from; i < s->count; i++)
+    for (size_t i = from; i < s->count; i++) {
         if (!wait_for(&s->threads[i], until_us))
             return false;
+        if (i == 0)
+            s->from_us = clock_us(); /* before that, all were running */
+    }
     return true;
 }
 
@@ -167,6 +171,8 @@ const char *stop_process(int pid, struct stop *s)
 {
     *s = (struct stop){.pid = pid, .from_us = clock_us()};
     uint64_t until = s->from_us + PATIENCE_US;
+    /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
+    setpriority(PRIO_PROCESS, 0, -20);
     /* Threads may be born while others are being stopped. */
     for (;;) {
         size_t known = s->count;

@@ -1,0 +1,234 @@
+/* quarry stat: a heap on one screen. Owns: the options, and which words stand for which figures. */
+#include "capture.h"
+#include "command.h"
+#include "figures.h"
+#include "snapshot_json.h"
+#include "words.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: quarry stat [OPTIONS] PID|CORE|SNAPSHOT\n"
+    "\n"
+    "Says where the memory of a heap is: parts that add up to what is mapped.\n"
+    "\n"
+    "  --watch[=SECONDS]  again and again, every 2 seconds if not said otherwise\n"
+    "  --json             the same as JSON, one object a line\n"
+    "  --openmetrics      the same for a metrics collector\n"
+    "  --help             this text\n"
+    "\n"
+    "Exit status: 0; 1 the heap is damaged, or the target cannot be looked at; 2 wrong usage.\n";
+
+enum form { SCREEN, JSON, OPENMETRICS };
+
+struct settings {
+    const char *target;
+    enum form form;
+    bool watch, help;
+    double seconds;
+};
+
+static int read_options(int argc, char **argv, struct settings *set)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        char *end;
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            set->help = true;
+            return EXIT_FINE;
+        } else if (strcmp(word, "--json") == 0) {
+            set->form = JSON;
+        } else if (strcmp(word, "--openmetrics") == 0) {
+            set->form = OPENMETRICS;
+        } else if (strcmp(word, "--watch") == 0) {
+            set->watch = true;
+            set->seconds = 2;
+        } else if (strncmp(word, "--watch=", 8) == 0) {
+            set->watch = true;
+            set->seconds = strtod(word + 8, &end);
+            if (end == word + 8 || *end || !(set->seconds >= 0.1 && set->seconds <= 86400))
+                return complain(EXIT_USAGE, "stat: --watch=%s: seconds are a number from 0.1 to 86400",
+                                word + 8);
+        } else if (word[0] == '-') {
+            return complain(EXIT_USAGE, "stat: unknown option '%s'; see `quarry stat --help`", word);
+        } else if (set->target) {
+            return complain(EXIT_USAGE, "stat: one target, not '%s' and '%s'", set->target, word);
+        } else {
+            set->target = word;
+        }
+    }
+    if (!set->target)
+        return complain(EXIT_USAGE, "stat: no target given; see `quarry stat --help`");
+    return EXIT_FINE;
+}
+
+/* ---- on a screen ---- */
+
+static void print_head(const struct model *m)
+{
+    printf("%s %d  %s\n", m->source == SOURCE_CORE ? "core file of process" : "process", m->pid, m->command);
+    printf("Quarry %s, %s profile; %s; %s arena%s, %s thread cache%s, %s thread%s\n\n", m->version,
+           m->classic ? "classic" : "default", m->taken_at, words_count(m->arena_count),
+           m->arena_count == 1 ? "" : "s", words_count(m->cache_count), m->cache_count == 1 ? "" : "s",
+           words_count(m->thread_count), m->thread_count == 1 ? "" : "s");
+}
+
+static void print_line(const char *name, const struct figure *f, const struct figures *all, const char *text)
+{
+    printf("%-11s %11s  %8s", name, words_bytes(f->bytes), words_percent(f->bytes, all->mapped.bytes));
+    if (all->residency_known)
+        printf("  %11s", words_bytes(f->resident));
+    printf("  %13s  %s\n", f->count ? words_count(f->count) : "", text);
+}
+
+static void print_findings(const struct model *m)
+{
+    size_t certain = 0;
+    for (size_t i = 0; i < m->finding_count; i++)
+        certain += !m->findings[i].doubtful;
+    if (m->finding_count == 0) {
+        if (!m->headers_read)
+            printf("\nHeaders of blocks in use were not looked at: `quarry snapshot --whole` does.\n");
+        return;
+    }
+    printf("\n%s finding%s:\n", words_count(m->finding_count), m->finding_count == 1 ? "" : "s");
+    for (size_t i = 0; i < m->finding_count && i < 10; i++)
+        printf("  %s: %s: %s%s\n", m->findings[i].check, words_address(m->findings[i].address),
+               m->findings[i].text, m->findings[i].doubtful ? " (or a thread was half-way through)" : "");
+    if (m->finding_count > 10)
+        printf("  and %s more\n", words_count(m->finding_count - 10 + m->findings_left_out));
+}
+
+static void print_screen(const struct model *m, const struct figures *f)
+{
+    print_head(m);
+    printf("%-11s %11s  %8s", "", "bytes", "");
+    if (f->residency_known)
+        printf("  %11s", "resident");
+    printf("  %13s\n", "pieces");
+    for (unsigned i = 0; i < PARTS; i++)
+        if (f->parts[i].bytes)
+            print_line(part_texts[i].name, &f->parts[i], f, part_texts[i].text);
+    print_line("= mapped", &f->mapped, f, "from the kernel, all of the above");
+    if (m->source == SOURCE_PROCESS && m->stopped_us)
+        printf("\nThe process stood still for %.1f ms%s.\n", (double)m->stopped_us / 1000,
+               m->busy ? ", while a thread was at work in the heap" : "");
+    print_findings(m);
+}
+
+/* ---- for machines ---- */
+
+static void print_json(const struct model *m, const struct figures *f)
+{
+    static struct json j;
+    json_start(&j, stdout, false);
+    json_open(&j, '{');
+    json_member_text(&j, "format", "quarry-stat");
+    json_member_number(&j, "version", 1);
+    json_member_text(&j, "taken_at", m->taken_at);
+    json_member_number(&j, "pid", (uint64_t)m->pid);
+    json_member_text(&j, "command", m->command);
+    json_member_text(&j, "profile", m->classic ? "classic" : "default");
+    json_member_number(&j, "stopped_us", m->stopped_us);
+    json_member_bool(&j, "busy", m->busy);
+    json_member_number(&j, "arenas", m->arena_count);
+    json_member_number(&j, "caches", m->cache_count);
+    json_member_number(&j, "threads", m->thread_count);
+    json_member_number(&j, "findings", m->finding_count + m->findings_left_out);
+    snapshot_json_figures(&j, f);
+    json_close(&j, '}');
+    json_end(&j);
+}
+
+static void print_metric(const struct figures *f, const char *name, const char *what, const char *unit,
+                         size_t offset)
+{
+    printf("# TYPE quarry_heap_%s gauge\n", name);
+    if (*unit)
+        printf("# UNIT quarry_heap_%s %s\n", name, unit);
+    printf("# HELP quarry_heap_%s %s\n", name, what);
+    for (unsigned i = 0; i < PARTS; i++)
+        printf("quarry_heap_%s{part=\"%s\"} %" PRIu64 "\n", name, part_texts[i].name,
+               *(const uint64_t *)((const char *)&f->parts[i] + offset));
+}
+
+static void print_openmetrics(const struct model *m, const struct figures *f)
+{
+    print_metric(f, "bytes", "Memory of the heap by what it is; the parts add up to what is mapped.", "bytes",
+                 offsetof(struct figure, bytes));
+    if (f->residency_known)
+        print_metric(f, "resident_bytes", "The part of quarry_heap_bytes that is in physical memory.",
+                     "bytes", offsetof(struct figure, resident));
+    print_metric(f, "pieces", "Blocks, chunks, cells or runs.", "", offsetof(struct figure, count));
+    printf(
+        "# TYPE quarry_heap_findings gauge\n# HELP quarry_heap_findings Words of the heap that could not be believed.\n"
+        "quarry_heap_findings %zu\n",
+        m->finding_count + m->findings_left_out);
+    printf(
+        "# TYPE quarry_stopped_seconds gauge\n# UNIT quarry_stopped_seconds seconds\n"
+        "# HELP quarry_stopped_seconds How long the process stood still for this look.\nquarry_stopped_seconds %.6f\n# EOF\n",
+        (double)m->stopped_us / 1e6);
+}
+
+/* ---- all together ---- */
+
+static bool is_damaged(const struct model *m)
+{
+    for (size_t i = 0; i < m->finding_count; i++)
+        if (!m->findings[i].doubtful)
+            return true;
+    return false;
+}
+
+static int look_once(const struct settings *set)
+{
+    struct model m;
+    static const struct capture_options options;
+    int status = capture("stat", set->target, &options, &m);
+    if (status == EXIT_FINE) {
+        struct figures f;
+        figures_of(&m, &f);
+        if (set->watch && set->form == SCREEN && isatty(STDOUT_FILENO))
+            fputs("\033[H\033[2J", stdout);
+        if (set->form == SCREEN)
+            print_screen(&m, &f);
+        else if (set->form == JSON)
+            print_json(&m, &f);
+        else
+            print_openmetrics(&m, &f);
+        status = print_text("");
+        if (status == EXIT_FINE && is_damaged(&m))
+            status = EXIT_FINDING;
+    }
+    model_free(&m);
+    return status;
+}
+
+static bool target_is_there(const char *target)
+{
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%.250s", target);
+    return access(target, F_OK) == 0 || access(path, F_OK) == 0;
+}
+
+int stat_main(int argc, char **argv)
+{
+    struct settings set = {0};
+    int status = read_options(argc, argv, &set);
+    if (status != EXIT_FINE)
+        return status;
+    if (set.help)
+        return print_text(help);
+    /* Watching ends with the process, which is then no longer to be found. */
+    while ((status = look_once(&set)) <= EXIT_FINDING && set.watch && target_is_there(set.target)) {
+        long ns = (long)((set.seconds - (double)(long)set.seconds) * 1e9);
+        nanosleep(&(struct timespec){(time_t)set.seconds, ns}, NULL);
+    }
+    return status;
+}

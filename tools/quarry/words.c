@@ -1,0 +1,53 @@
+#include "words.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BUFFERS = 8, LENGTH = 32 };
+
+static char *next_buffer(void)
+{
+    static char buffers[BUFFERS][LENGTH];
+    static unsigned next;
+    return buffers[next++ % BUFFERS];
+}
+
+const char *words_bytes(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    char *text = next_buffer();
+    double value = (double)bytes;
+    unsigned unit = 0;
+    for (; value >= 1023.95 && unit < 4; unit++)
+        value /= 1024;
+    snprintf(text, LENGTH, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return text;
+}
+
+const char *words_count(uint64_t count)
+{
+    char digits[LENGTH], *text = next_buffer(), *to = text;
+    int length = snprintf(digits, sizeof digits, "%" PRIu64, count);
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
+const char *words_percent(uint64_t part, uint64_t whole)
+{
+    char *text = next_buffer();
+    snprintf(text, LENGTH, "%.1f %%", whole ? 100.0 * (double)part / (double)whole : 0.0);
+    return text;
+}
+
+const char *words_address(uint64_t address)
+{
+    char *text = next_buffer();
+    snprintf(text, LENGTH, "0x%" PRIx64, address);
+    return text;
+}
