@@ -1,6 +1,7 @@
 #include "capture.h"
 
 #include "command.h"
+#include "snapshot_file.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -17,7 +18,8 @@ static bool all_digits(const char *text)
 
 static int capture_file(const char *command, const char *path, struct model *m)
 {
-    unsigned char start[SELFMAG] = {0};
+    char start[SNAPSHOT_MAGIC_BYTES] = {0};
+    const char *why;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return complain(EXIT_FINDING, "%s: %s: %s", command, path, strerror(errno));
@@ -27,8 +29,12 @@ static int capture_file(const char *command, const char *path, struct model *m)
         result = complain(EXIT_FINDING, "%s: %s: %s", command, path, strerror(errno));
     else if (memcmp(start, ELFMAG, SELFMAG) == 0)
         result = capture_core(command, path, fd, m);
-    else
+    else if (memcmp(start, SNAPSHOT_MAGIC, sizeof start) != 0)
         result = complain(EXIT_FINDING, "%s: %s: neither a core file nor a snapshot", command, path);
+    else if ((why = snapshot_read(fd, m)) != NULL)
+        result = complain(EXIT_FINDING, "%s: %s: %s", command, path, why);
+    else
+        result = EXIT_FINE;
     close(fd);
     return result;
 }

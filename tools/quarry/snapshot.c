@@ -1,6 +1,7 @@
 /* quarry snapshot: a heap as a file. Owns: the options. */
 #include "capture.h"
 #include "command.h"
+#include "snapshot_file.h"
 #include "snapshot_json.h"
 
 #include <errno.h>
@@ -58,7 +59,8 @@ static int read_options(int argc, char **argv, struct settings *set)
 static bool write_model(const struct settings *set, const struct model *m, FILE *out)
 {
     static struct json j;
-    (void)set;
+    if (!set->json)
+        return snapshot_write(m, out);
     json_start(&j, out, false);
     snapshot_json(&j, m);
     return json_end(&j);
