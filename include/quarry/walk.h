@@ -191,6 +191,7 @@ enum quarry_walk_status {
 };
 
 #define QUARRY_WALK_MEMORY ((size_t)512 << 10)
+#define QUARRY_WALK_ALIGNMENT 64
 
 struct quarry_walk {
     quarry_read *read;
@@ -198,7 +199,7 @@ struct quarry_walk {
     uint64_t layout; /* address of quarry_layout in the heap's process */
     const struct quarry_visitor *visitor;
     void *visitor_context;
-    void *memory;        /* for the walker's use, aligned to 16 bytes */
+    void *memory;        /* for the walker's use */
     size_t memory_bytes; /* at least QUARRY_WALK_MEMORY */
     bool partial;        /* what is read is a copy of a part: a block that cannot be read is no finding */
 };

@@ -164,7 +164,7 @@ static enum quarry_walk_status walk(struct qy_walk *w)
 
 QY_EXPORT enum quarry_walk_status quarry_walk(const struct quarry_walk *ask)
 {
-    if (ask->memory_bytes < sizeof(struct qy_walk) || (uintptr_t)ask->memory % 16)
+    if (ask->memory_bytes < sizeof(struct qy_walk) || (uintptr_t)ask->memory % QUARRY_WALK_ALIGNMENT)
         return QUARRY_WALK_MEMORY_TOO_SMALL;
     struct qy_walk *w = ask->memory;
     memset(w, 0, sizeof *w);

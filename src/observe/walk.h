@@ -31,7 +31,14 @@ struct qy_walk_arena {
 struct qy_window {
     uint64_t at;
     size_t bytes;
-    unsigned char copy[QY_WALK_WINDOW];
+    unsigned char copy[QY_WALK_WINDOW] QY_ALIGNED(64);
+};
+
+/* The part of a cache before its slots, without the never-used rest of its table of keys. */
+struct qy_walk_cache {
+    uint64_t address;
+    bool locked;
+    unsigned char fixed[offsetof(struct qy_tcache, keys) + QY_CLASSES * sizeof(struct qy_key)] QY_ALIGNED(64);
 };
 
 struct qy_walk {
@@ -47,6 +54,7 @@ struct qy_walk {
     uint64_t leaf_key, leaf, granule_key, granule, granule_owner; /* the last ones looked up */
     uint64_t sound_cache;                                         /* the last cache that was checked */
     struct qy_window heap, marks;
+    struct qy_walk_cache cache;
     union {
         struct qy_arena arena;
         struct qy_run runs[16];

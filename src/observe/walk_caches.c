@@ -10,22 +10,13 @@ static uint64_t at(const void *pointer)
     return (uint64_t)(uintptr_t)pointer;
 }
 
-#define FIXED_BYTES (offsetof(struct qy_tcache, keys) + QY_CLASSES * sizeof(struct qy_key))
-
-/* The part of a cache before its slots, without the table of keys' never-used rest. */
-struct cache {
-    uint64_t address;
-    bool locked;
-    unsigned char fixed[FIXED_BYTES] QY_ALIGNED(64);
-};
-
-static const struct qy_tcache *fields(const struct cache *c)
+static const struct qy_tcache *fields(const struct qy_walk_cache *c)
 {
     return (const void *)c->fixed;
 }
 
 /* Reads the blocks of a stack; what lies between `base` and `top` must be slots of this cache. */
-static size_t read_stack(struct qy_walk *w, const struct cache *c, uint64_t base, uint64_t top,
+static size_t read_stack(struct qy_walk *w, const struct qy_walk_cache *c, uint64_t base, uint64_t top,
                          uint64_t limit)
 {
     uint64_t slots = c->address + offsetof(struct qy_tcache, slots);
@@ -42,15 +33,14 @@ static size_t read_stack(struct qy_walk *w, const struct cache *c, uint64_t base
     return (top - base) / sizeof(void *);
 }
 
-static void say_stack(struct qy_walk *w, const struct cache *c, const struct quarry_stack *stack)
+static void say_stack(struct qy_walk *w, const struct quarry_stack *stack)
 {
-    (void)c;
     if (w->ask->visitor->stack && !qy_walk_plans(w))
         w->ask->visitor->stack(w->ask->visitor_context, stack);
 }
 
 /* Keeps those for which `holds`; a slot that is being emptied holds nothing. */
-static size_t filter(struct qy_walk *w, const struct cache *c, size_t count, uint64_t detail,
+static size_t filter(struct qy_walk *w, size_t count, uint64_t detail,
                      bool (*holds)(struct qy_walk *w, uint64_t block, uint64_t detail), const char *text)
 {
     size_t kept = 0;
@@ -61,7 +51,6 @@ static size_t filter(struct qy_walk *w, const struct cache *c, size_t count, uin
         else if (block)
             qy_walk_find(w, block, true, QY_CORRUPTED_LIST, text);
     }
-    (void)c;
     return kept;
 }
 
@@ -75,20 +64,20 @@ static bool is_cell(struct qy_walk *w, uint64_t block, uint64_t cls)
     return inside < (uint64_t)k->cells * k->stride && inside % k->stride == 0;
 }
 
-static void walk_cells(struct qy_walk *w, const struct cache *c)
+static void walk_cells(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         const struct qy_stack *s = &fields(c)->stacks[cls];
         uint64_t base = at(fields(c)->keys[cls].base);
         size_t count = read_stack(w, c, base, at(s->top), UINT64_MAX);
         if (count)
-            count = filter(w, c, count, cls, is_cell,
-                           "a thread cache holds this, and it is no cell of its class");
+            count =
+                filter(w, count, cls, is_cell, "a thread cache holds this, and it is no cell of its class");
         struct quarry_stack stack = {c->address, true, cls, cls * QY_CELL_UNIT, 0, w->blocks, count};
         if (at(s->limit) > base)
             stack.limit = (at(s->limit) - base) / sizeof(void *);
         if (stack.limit)
-            say_stack(w, c, &stack);
+            say_stack(w, &stack);
     }
 }
 
@@ -114,7 +103,7 @@ static bool is_held_chunk(struct qy_walk *w, uint64_t block, uint64_t smallest)
     return qy_chunk_size(&copy) >= smallest && qy_walk_is_signed(w, &copy, c);
 }
 
-static void walk_chunk_stacks(struct qy_walk *w, const struct cache *c)
+static void walk_chunk_stacks(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++) {
         const struct qy_chunk_stack *s = &fields(c)->chunks[cls];
@@ -122,16 +111,16 @@ static void walk_chunk_stacks(struct qy_walk *w, const struct cache *c)
             continue;
         size_t count = read_stack(w, c, at(s->base), at(s->top), at(s->limit));
         uint64_t from = smallest_of_class(cls);
-        count = filter(w, c, count, from, is_held_chunk,
+        count = filter(w, count, from, is_held_chunk,
                        "a thread cache holds this, and it is no free chunk that was left alone");
         struct quarry_stack stack = {c->address, false, cls, from, 0, w->blocks, count};
         if (at(s->limit) > at(s->base))
             stack.limit = (at(s->limit) - at(s->base)) / sizeof(void *);
-        say_stack(w, c, &stack);
+        say_stack(w, &stack);
     }
 }
 
-static void say_cache(struct qy_walk *w, const struct cache *c)
+static void say_cache(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     const struct qy_tcache *t = fields(c);
     const struct qy_walk_arena *a = t->arena ? qy_walk_arena_at(w, at(t->arena)) : NULL;
@@ -158,8 +147,7 @@ void qy_walk_caches(struct qy_walk *w)
     if (!qy_walk_read(w, at(w->layout.caches), &address, sizeof address))
         return;
     struct qy_loop loop = {0};
-    struct cache *c = (void *)&w->heap; /* nothing else is read through this window meanwhile */
-    QY_STATIC_ASSERT(sizeof(struct cache) <= sizeof(struct qy_window), "fits");
+    struct qy_walk_cache *c = &w->cache;
     for (; address && !qy_loop_ends(&loop, address); address = at(fields(c)->next)) {
         c->address = address;
         if (address % 64 || !qy_walk_read(w, address, c->fixed, sizeof c->fixed) ||
@@ -173,5 +161,4 @@ void qy_walk_caches(struct qy_walk *w)
         walk_cells(w, c);
         walk_chunk_stacks(w, c);
     }
-    w->heap.bytes = 0;
 }

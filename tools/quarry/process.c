@@ -22,7 +22,7 @@
 /* A process caught at work in its heap is let go and stopped again, this often. */
 #define STOPS_AT_MOST 12
 
-static alignas(16) unsigned char walk_memory[QUARRY_WALK_MEMORY];
+static alignas(QUARRY_WALK_ALIGNMENT) unsigned char walk_memory[QUARRY_WALK_MEMORY];
 
 int capture_walk(const char *command, const char *target, quarry_read *read, void *context, uint64_t layout,
                  struct model *m)
