@@ -38,7 +38,10 @@ static uint64_t next(uint64_t *x)
 static size_t some_size(uint64_t *x)
 {
     uint64_t dice = next(x) % 100;
-    return dice < 80 ? next(x) % 600 : dice < 97 ? next(x) % 8000 : dice < 99 ? next(x) % 40000 : 150000 + next(x) % 100000;
+    return dice < 80   ? next(x) % 600
+           : dice < 97 ? next(x) % 8000
+           : dice < 99 ? next(x) % 40000
+                       : 150000 + next(x) % 100000;
 }
 
 static void note(struct slot *s, void *block, size_t size)
