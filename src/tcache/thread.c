@@ -46,8 +46,7 @@ static struct qy_tcache *make(void)
     qy_lock(&roster_lock);
     t->main_thread = !qy_roster;
     t->next = qy_roster;
-    qy_store_release(&qy_roster,
-                     t); /* publishes a complete cache to statistics, which walk without the lock */
+    qy_store_release(&qy_roster, t); /* publishes a complete cache to who walks without the lock */
     qy_unlock(&roster_lock);
     return t;
 }
