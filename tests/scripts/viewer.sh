@@ -12,4 +12,4 @@ QUARRY_VIEWER=$QUARRY_BUILD/share/quarry/viewer.html
 CHROMIUM=$(command -v chromium)
 export QUARRY_VIEWER CHROMIUM
 cd "$QUARRY_SOURCE/viewer"
-exec node --test test/model.test.js test/page.test.js
+exec node --test test/*.test.js

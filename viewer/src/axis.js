@@ -15,21 +15,27 @@ export class Axis {
     const others = ranges.filter((r) => !r.heap).length || 1;
     const gapMost = Math.max(model.pageSize, (heapBytes * GAPS_SHARE) / (ranges.length || 1));
     const otherMost = Math.max(model.pageSize, (heapBytes * OTHERS_SHARE) / others);
+    const gapLength = (bytes) => Math.max(Math.round(Math.min(bytes, gapMost)), 16);
     this.pieces = [];
     let u = 0;
     const add = (from, to, length, kind, region) => {
-      this.pieces.push({ u, from, to, scale: length / (to - from), kind, region, whole: length === to - from });
+      this.pieces.push({ u, from, to, scale: length / (to - from), kind, region });
       u += length;
     };
     ranges.forEach((r, i) => {
-      const before = i ? ranges[i - 1].to : r.from;
-      const gap = r.from - before;
-      if (gap > 0) {
-        // Rows of the picture are cut at powers of two of u: large regions keep their alignment.
+      const gap = i ? r.from - ranges[i - 1].to : 0;
+      let wait = 0;
+      if (r.heap) {
+        // Rows of the picture are cut at powers of two of u: the heap keeps its alignment.
         const align = Math.min(65536, 2 ** Math.floor(Math.log2(r.to - r.from)));
-        let length = Math.max(Math.round(Math.min(gap, gapMost)), 16);
-        if (r.heap) length += (((r.from - (u + length)) % align) + align) % align;
-        add(before, r.from, length, 'gap', null);
+        const start = u + (gap ? gapLength(gap) : 0);
+        wait = (((r.from - start) % align) + align) % align;
+      }
+      if (gap) add(r.from - gap, r.from, gapLength(gap) + wait, 'gap', null);
+      else if (wait && this.pieces.length) {
+        const last = this.pieces[this.pieces.length - 1];
+        last.scale = (u + wait - last.u) / (last.to - last.from);
+        u += wait;
       }
       add(r.from, r.to, r.heap ? r.to - r.from : Math.round(Math.min(r.to - r.from, otherMost)), 'region', r);
     });

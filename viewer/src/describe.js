@@ -173,7 +173,7 @@ function describeChunk(model, item, t) {
       ? { label: 'prev_size', value: '–', note: t(name === 'mapped' ? 'prevSizeMapped' : 'prevSizeUserLong') }
       : { label: 'prev_size', value: t.exact(chunks.prevSize[i]), note: t('prevSizeFreeLong'), item: model.neighbour(item, -1) },
     { label: 'size', value: hex(size + tags), note: t('sizeWord', { size: hex(size), flags: flagsOf(name, tags) }) },
-    { label: 'A', value: bitOf(tags, A), note: t(tags & A ? 'flagA1' : 'flagA0'), flag: true },
+    { label: 'A', value: bitOf(tags, A), note: t(tags & A ? 'flagA1' : free && chunks.arena[i] ? 'flagAFree' : 'flagA0'), flag: true },
     free
       ? { label: 'M', value: bitOf(tags, M), note: t(tags & M ? 'flagAge1' : 'flagAge0'), flag: true }
       : { label: 'M', value: bitOf(tags, M), note: t(tags & M ? 'flagM1' : 'flagM0'), flag: true },

@@ -14,10 +14,13 @@ import { sameItem } from './snapshot.js';
 import { Sums } from './sums.js';
 import { texts as textsOf } from './texts/index.js';
 
-const NARROWEST = 96; // bytes on screen
+const NARROWEST = 48; // bytes on screen
 const MARGIN = 12;
 const GUTTER = 112; // left of the rows: their addresses
 const LANE = { ruler: 0, maps: 22, segments: 46, blocks: 72 };
+const COSTLY_MS = 10; // rows that take longer are drawn with less detail while the picture moves
+const REST_MS = 100;
+const COARSE_RUN = 60; // pixels
 const TALLEST_ROW = 40;
 const GRID_LEAST = 3; // pixels of a cell below which a run is a mixture of its colours
 
@@ -34,6 +37,8 @@ export class HeapView extends EventTarget {
     this.marked = new Set();
     this.found = null;
     this.frames = [];
+    this.rowsCost = 0;
+    this.movingUntil = 0;
     this.readTheme();
     this.adopt(model);
     this.u0 = -this.axis.length * 0.01;
@@ -47,6 +52,7 @@ export class HeapView extends EventTarget {
   destroy() {
     this.observer.disconnect();
     cancelAnimationFrame(this.pending);
+    clearTimeout(this.atRest);
     this.aborter.abort();
   }
 
@@ -192,10 +198,11 @@ export class HeapView extends EventTarget {
       const e = 1 - (1 - s) ** 3;
       [this.u0, this.u1] = between(from, to, e);
       if (s >= 1) this.motion = null;
-      else this.invalidate();
+      this.invalidate(); // after the last step once more, in full detail
       this.changed = true;
     }
     if (!this.pixels) return;
+    this.coarse = this.rowsCost > COSTLY_MS && (Boolean(this.motion) || now < this.movingUntil);
     const began = performance.now();
     this.draw();
     this.frames.push(performance.now() - began);
@@ -220,6 +227,9 @@ export class HeapView extends EventTarget {
       this.motion = null;
       [this.u0, this.u1] = to;
       this.changed = true;
+      this.movingUntil = performance.now() + REST_MS;
+      clearTimeout(this.atRest);
+      this.atRest = setTimeout(() => this.invalidate(), REST_MS + 20);
     } else this.motion = { from: [this.u0, this.u1], to, start: performance.now(), duration };
     this.target = to;
     this.invalidate();
@@ -251,7 +261,7 @@ export class HeapView extends EventTarget {
   /* So near that the words of the header can be read. */
   showHeader(item, animate = true) {
     const { from } = this.model.rangeOf(item);
-    this.show(from - 8, from + 56, animate);
+    this.show(from - 4, from + 44, animate);
   }
 
   /* First the block, then its header. */
@@ -422,7 +432,7 @@ export class HeapView extends EventTarget {
    * shown a column at a time, by how many bytes of each colour it holds: stacked in the ribbon, mixed in the rows.
    */
   drawBand(u0, u1, shape, modeName) {
-    const { x0, x1, y0, y1, grid } = shape;
+    const { x0, x1, y0, y1, grid, step = 1 } = shape;
     const { pixels, leaves, model } = this;
     const mode = modes[modeName];
     const paints = this.paletteOf(modeName);
@@ -449,18 +459,19 @@ export class HeapView extends EventTarget {
           pixels.swatch(x, y0, to, y1, paint, dim);
           if (endX - startX >= 4 && startX >= x0) pixels.rect(startX, y0, startX + 1, y1, this.paperPx);
           if (grid && endX - startX > 44 * this.ratio) this.noteOfChunk(ref, startX, endX, y0, y1, dim ? this.css.faint : paint.ink);
-        } else this.drawRun(-1 - ref, { startX, endX, x, to, y0, y1, grid, perU }, mode, paints);
+        } else this.drawRun(-1 - ref, i, { startX, endX, x, to, y0, y1, grid, perU, step }, mode, paints);
         x = to;
         i++;
         continue;
       }
       amounts.fill(0);
-      const b = u + 1 / perU;
+      const wide = Math.min(step, x1 - x);
+      const b = u + wide / perU;
       const last = sums.between(u, b, amounts, i);
       const hit = !found || found.before[Math.min(last + 1, leaves.count)] > found.before[i];
       if (grid) this.stack(x, y0, x + 1, y1, amounts, paints, 1 / perU, !hit);
-      else pixels.rect(x, y0, x + 1, y1, this.blend(amounts, paints, 1 / perU, !hit));
-      x++;
+      else pixels.rect(x, y0, x + wide, y1, this.blend(amounts, paints, wide / perU, !hit));
+      x += wide;
       i = Math.max(i, last);
     }
   }
@@ -504,9 +515,9 @@ export class HeapView extends EventTarget {
     return { down, columnWidth: stride * perU * down, rowHeight: height / down };
   }
 
-  drawRun(index, at, mode, paints) {
+  drawRun(index, leaf, at, mode, paints) {
     const { model, pixels, found } = this;
-    const { startX, endX, x, to, y0, y1, grid, perU } = at;
+    const { startX, endX, x, to, y0, y1, grid, perU, step } = at;
     const run = model.runs[index];
     const width = endX - startX;
     const slack = paints[slackOf(mode, model)];
@@ -514,6 +525,13 @@ export class HeapView extends EventTarget {
     if (!cells || !cells.length) {
       pixels.swatch(x, y0, to, y1, paints[mode.emptyRun(model, run)], Boolean(found));
       if (width >= 5) pixels.rect(startX, y0, startX + 1, y1, this.paperPx);
+      return;
+    }
+    if (step > 1 && width < COARSE_RUN) {
+      // All cells of the run as one colour.
+      const amounts = new Float64Array(paints.length);
+      this.sumsOf(modes[this.mode].cell ? this.mode : 'state').addLeaf(leaf, 1, amounts);
+      pixels.rect(x, y0, to, y1, this.blend(amounts, paints, model.runBytes, Boolean(found)));
       return;
     }
     const matches = (i) => !found || found.cell(run, cells[i]);
@@ -662,12 +680,14 @@ export class HeapView extends EventTarget {
   drawRows(modeName) {
     const { pixels, ratio } = this;
     if (!this.rowCount) return;
-    const key = [this.rowStart, this.rowBytes, this.rowCount, this.rowsAt, this.rowHeight, this.mode, this.isDark, this.found?.id, this.canvas.width, this.css.paper].join();
+    const key = [this.rowStart, this.rowBytes, this.rowCount, this.rowsAt, this.rowHeight, this.mode, this.isDark, this.found?.id, this.canvas.width, this.css.paper, this.coarse].join();
     const from = Math.round(this.rowsAt * ratio) * pixels.width;
     if (key === this.rowsKey && this.rowsPx) {
       pixels.data.set(this.rowsPx, from);
       return;
     }
+    const began = performance.now();
+    const step = this.coarse ? 3 : 1;
     const x0 = Math.round(GUTTER * ratio);
     const x1 = Math.round(this.right * ratio);
     for (let r = 0; r < this.rowCount; r++) {
@@ -675,10 +695,11 @@ export class HeapView extends EventTarget {
       const y0 = Math.round((this.rowsAt + r * this.rowHeight) * ratio);
       const y1 = Math.round((this.rowsAt + (r + 1) * this.rowHeight - Math.min(3, this.rowHeight * 0.18)) * ratio);
       this.drawRowGround(u, x0, x1, y0, y1);
-      this.drawBand(u, u + this.rowBytes, { x0, x1, y0, y1, grid: false }, modeName);
+      this.drawBand(u, u + this.rowBytes, { x0, x1, y0, y1, grid: false, step }, modeName);
       if (this.mode === 'residency') this.drawPages(u, u + this.rowBytes, x0, x1, y0, y1, true);
     }
     this.rowsKey = key;
+    if (!this.coarse) this.rowsCost = performance.now() - began;
     this.rowsPx = pixels.data.slice(from);
   }
 

@@ -85,8 +85,8 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
       const wave = 0.5 + 0.5 * Math.sin(i / 140);
       let state = 'in use';
       if (!prevFree && r < 0.22 * wave) state = rand() < 0.15 ? 'unsorted' : 'binned';
-      else if (r > 0.985 && size <= 1040) state = 'fast';
-      else if (r > 0.95) state = 'cached';
+      else if (r > 0.9 && size <= 176) state = 'fast';
+      else if (r > 0.95 && size <= 32768) state = 'cached';
       else if (r > 0.947 && arena > 0) state = 'inbox';
       const index = push(at, size, (prevFree ? 0 : 1) | (arena ? 4 : 0), state, arena, prevFree);
       prevFree = 0;

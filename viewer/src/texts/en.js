@@ -193,6 +193,7 @@ export const en = {
   sizeWord: 'One word: {size} is the size, the low bits are flags: {flags}.',
   flagA1: 'NON_MAIN_ARENA: lies in a sub-heap of an arena other than the main one.',
   flagA0: 'Belongs to the main arena.',
+  flagAFree: 'Only blocks in use have it: a free chunk’s arena is known by the bin it is in.',
   flagM1: 'IS_MMAPPED: a mapping of its own.',
   flagM0: 'Not a mapping of its own.',
   flagAge1: 'Of a free chunk, M says its age: it was free at the last tick, so its pages may go back.',

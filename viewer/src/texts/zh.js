@@ -193,6 +193,7 @@ export const zh = {
   sizeWord: '一个字：{size} 是大小，低位是标志：{flags}。',
   flagA1: 'NON_MAIN_ARENA：位于主分配区以外的分配区的子堆。',
   flagA0: '属于主分配区。',
+  flagAFree: '只有使用中的块才有：空闲块属于哪个分配区，由它所在的 bin 可知。',
   flagM1: 'IS_MMAPPED：独占一个映射。',
   flagM0: '不是独立映射。',
   flagAge1: '对空闲块，M 表示年龄：上一次节拍时已空闲，它的页可以归还。',
