@@ -15,7 +15,7 @@ export async function launch() {
   let files = 0;
   return {
     /* A tab with this snapshot (an object, text, or null for the page as it is built). `faults` collects what must not happen. */
-    async open(snapshot, { query = '', width = 1440, height = 860, ...context } = {}) {
+    async open(snapshot, { query = '', width = 1440, height = 860, measure = false, ...context } = {}) {
       const html = readFileSync(PAGE, 'utf8');
       const text = typeof snapshot === 'string' || snapshot === null ? snapshot : JSON.stringify(snapshot);
       const file = join(folder, `${++files}.html`);
@@ -26,6 +26,10 @@ export async function launch() {
       tab.on('console', (m) => ['error', 'warning'].includes(m.type()) && faults.push(`console: ${m.text()}`));
       tab.on('pageerror', (e) => faults.push(`exception: ${e.message}`));
       tab.on('request', (r) => /^(file|data|blob):/.test(r.url()) || faults.push(`request: ${r.url()}`));
+      if (measure) {
+        tab.meter = await tab.context().newCDPSession(tab);
+        await tab.meter.send('Performance.enable', { timeDomain: 'threadTicks' });
+      }
       const start = performance.now();
       await tab.goto(pathToFileURL(file).href + query);
       if (text !== null) await tab.waitForFunction(() => !document.querySelector('#welcome.wrong') ? window.quarry?.view.frames.length > 0 : true);
@@ -41,4 +45,10 @@ export async function launch() {
 /* Waits until the picture is at rest. */
 export async function settle(tab) {
   await tab.waitForFunction(() => !window.quarry.view.motion && !window.quarry.view.pending);
+}
+
+/* Processor time of the page's main thread since it was opened with `measure`. */
+export async function workedMs(tab) {
+  const { metrics } = await tab.meter.send('Performance.getMetrics');
+  return metrics.find((m) => m.name === 'TaskDuration').value * 1000;
 }
