@@ -46,13 +46,30 @@ void qy_cell_stacks_init(struct qy_tcache *t)
     }
 }
 
+/*
+ * A stack begins with a quarter of its slots. Each time its thread finds it empty it may hold twice as much, up to all of
+ * them; a tick begins anew. So a thread that only frees what others allocate keeps little.
+ */
+static size_t first_slots_for(unsigned cls)
+{
+    return (slots_for(cls) + 3) / 4;
+}
+
+static void widen_stack(struct qy_tcache *t, unsigned cls)
+{
+    struct qy_stack *stack = &t->stacks[cls];
+    void **base = t->keys[cls].base;
+    if (stack->limit != base)
+        stack->limit = base + qy_min(slots_for(cls), 2 * (size_t)(stack->limit - base));
+}
+
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
     if (QY_UNLIKELY(t->keys[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb) {
         void **slots = qy_tcache_slots(t, 1 + slots_for(cls));
         slots[0] = empty_stack[0];
-        set_stack(t, cls, slots + 1, slots_for(cls));
+        set_stack(t, cls, slots + 1, first_slots_for(cls));
     }
 }
 
@@ -232,6 +249,8 @@ void qy_cells_flush_all(struct qy_tcache *t)
         unsigned count = (unsigned)(t->stacks[cls].top - t->keys[cls].base);
         if (count)
             qy_cells_flush(t, cls, count);
+        if (t->stacks[cls].limit != t->keys[cls].base)
+            t->stacks[cls].limit = t->keys[cls].base + first_slots_for(cls);
     }
 }
 
@@ -277,6 +296,7 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     void **base = t->keys[cls].base;
     if (stack->top != base) /* the fast path was closed, or did not like what it saw */
         return revive(t, *--stack->top, cls);
+    widen_stack(t, cls);
     void *cells[128];
     unsigned wanted =
         1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);

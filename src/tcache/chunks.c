@@ -13,8 +13,12 @@
 #define LARGEST_LINEAR ((size_t)1040)
 #define FIRST_DOUBLING 10u /* 1024 */
 
-/* What a thread may keep in one stack of chunks that are not small, and in all. */
+/*
+ * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
+ * for a chunk and finds none, little again after a tick. So a thread that only frees what others allocate keeps little.
+ */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
+#define BYTES_AT_FIRST ((size_t)64 << 10)
 #define BYTES_AT_MOST ((size_t)512 << 10)
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
@@ -130,6 +134,16 @@ void qy_chunks_flush_all(struct qy_tcache *t)
 {
     for (unsigned i = 0; i < QY_CHUNK_CLASSES; i++)
         flush(t, &t->chunks[i]);
+    t->chunk_bytes_at_most = BYTES_AT_FIRST;
+}
+
+/* One stack after the other gives all it has, until a quarter of the room is free. */
+static void make_room(struct qy_tcache *t)
+{
+    while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
+        t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
+        flush(t, &t->chunks[t->flushed_last]);
+    }
 }
 
 /* A block whose signature the program wrote over may be freed twice and not look it: here it is found all the same. */
@@ -153,8 +167,8 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
         QY_PROBE(TCACHE, FULL, mem, size);
         return false;
     }
-    if (size > LARGEST_LINEAR && t->chunk_bytes + size > BYTES_AT_MOST)
-        flush(t, stack);
+    if (size > LARGEST_LINEAR && t->chunk_bytes + size > t->chunk_bytes_at_most)
+        make_room(t);
     qy_freed_sign(mem);
     *stack->top++ = mem;
     t->chunk_bytes += size;
@@ -167,6 +181,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->stash = NULL;
     request->room = 0;
     if (cached(request->size)) {
+        t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most + BYTES_AT_FIRST / 4);
         struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(request->size));
         request->stash = stack->top;
         request->room = (unsigned)(stack->limit - stack->top);

@@ -54,6 +54,8 @@ struct qy_tcache {
     uint64_t tick_seen;     /* the last tick this thread knows of */
     size_t chunk_limit;     /* requests below it may be served from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
+    size_t chunk_bytes_at_most;
+    unsigned flushed_last; /* of these, the one that gave way last */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
