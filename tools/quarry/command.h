@@ -27,6 +27,7 @@ int run_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stat_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
+int map_main(int argc, char **argv);
 
 /* Prints "quarry: " and the text and a newline to stderr, and returns `status`. */
 int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));

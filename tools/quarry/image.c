@@ -75,6 +75,13 @@ uint64_t image_bytes(const struct image *im)
     return im->bytes;
 }
 
+void image_make_room(struct image *im)
+{
+    uint64_t from = im->count * BLOCK_BYTES, to = from + from / 4 + 64 * BLOCK_BYTES;
+    for (uint64_t at = from; at < to && at < im->reserved; at += PAGE)
+        im->memory[at] = 0;
+}
+
 void image_set_live(struct image *im, bool live)
 {
     im->live = live;

@@ -16,6 +16,9 @@ void image_free(struct image *image);
 /* What was copied is no longer good; the memory it took is kept, so that the next copy meets no page fault of ours. */
 void image_forget(struct image *image);
 
+/* Memory for a quarter more than was copied so far, so that a heap that grew meanwhile meets none either. */
+void image_make_room(struct image *image);
+
 /* While it is live, what is read and was not copied yet is copied. */
 void image_set_live(struct image *image, bool live);
 

@@ -10,6 +10,7 @@ static const struct command commands[] = {
     {"run", "run a program with Quarry as its malloc", run_main},
     {"stat", "where the memory of a process is, on one screen", stat_main},
     {"explain", "everything known of one address", explain_main},
+    {"map", "a picture of the heap, as a web page", map_main},
     {"snapshot", "write down the heap of a process or a core file", snapshot_main},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

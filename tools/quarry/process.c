@@ -344,6 +344,7 @@ int capture_process(const char *command, int pid, const struct capture_options *
             l.plan.depth = l.plan.bytes[1] <= AT_MOST ? HEADERS : l.plan.bytes[0] <= AT_MOST ? LINKS : MARKS;
             make_plan(&l.plan, l.layout);
         }
+        image_make_room(l.plan.image);
         why = copy_heap(&l);
     }
     if (why)

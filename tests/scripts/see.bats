@@ -1,0 +1,185 @@
+#!/usr/bin/env bats
+# quarry stat, explain, map, snapshot: what they say of a good target, and one clear line for a bad one.
+# timeout: 180
+# builds: release asan
+
+# shellcheck disable=SC2164 # bats ends a test at the first command that fails
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    cd "$BATS_FILE_TMPDIR"
+    cat >sleeper.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    char *small = malloc(100), *large = malloc(1000000), *freed = malloc(100);
+    free(freed);
+    printf("%p %p %p\n", (void *)small, (void *)large, (void *)freed);
+    fflush(stdout);
+    pause();
+    return 0;
+}
+EOF
+    cc=${QUARRY_CC:-gcc}
+    "$cc" -fno-builtin -o sleeper sleeper.c
+    "$cc" -fno-builtin -o linked sleeper.c -L"$QUARRY_BUILD/lib" -lquarry -Wl,-rpath,"$QUARRY_BUILD/lib" -Wl,--no-as-needed
+    "$cc" -fno-builtin -static -o static sleeper.c "$QUARRY_BUILD/lib/libquarry.a" -lpthread || true
+    start "$QUARRY_BIN" run -- ./sleeper
+    "$QUARRY_BIN" snapshot "$pid" -o heap.qs
+}
+
+teardown_file() {
+    while read -r pid; do kill -9 "$pid" 2>/dev/null || true; done <"$BATS_FILE_TMPDIR/pids"
+}
+
+setup() {
+    cd "$BATS_FILE_TMPDIR"
+    quarry=$QUARRY_BIN
+    read -r pid small large freed <target
+}
+
+# start COMMAND...: runs it until it says where its blocks are; sets $pid and writes all that to `target`.
+start() {
+    rm -f said
+    mkfifo said
+    "$@" >said 3>&- &
+    pid=$!
+    echo "$pid" >>"$BATS_FILE_TMPDIR/pids"
+    read -r line <said
+    echo "$pid $line" >target
+}
+
+# one_line STATUS PATTERN COMMAND...: it ends so, with one line on stderr that says so, and nothing on stdout.
+one_line() {
+    local expected=$1 pattern=$2
+    shift 2
+    run --separate-stderr "$@"
+    [ "$status" -eq "$expected" ]
+    [ -z "$output" ]
+    [ "$(printf '%s\n' "$stderr" | wc -l)" -eq 1 ]
+    [[ $stderr == "quarry: "*$pattern* ]]
+}
+
+@test "every command has --help, on stdout" {
+    for command in stat explain map snapshot; do
+        run --separate-stderr "$quarry" "$command" --help
+        [ "$status" -eq 0 ]
+        [[ $output == "usage: quarry $command"* ]]
+        [ -z "$stderr" ]
+    done
+}
+
+@test "wrong usage is status 2 and one line" {
+    for command in stat explain map snapshot; do
+        one_line 2 "$command" "$quarry" "$command"
+        one_line 2 "--nonsense" "$quarry" "$command" --nonsense
+        one_line 2 "$command" "$quarry" "$command" 1 2 3 4
+    done
+    one_line 2 "is no address" "$quarry" explain here "$pid"
+    one_line 2 "seconds" "$quarry" stat --watch=soon "$pid"
+    one_line 2 "is no process id" "$quarry" stat 99999999999999999999
+    one_line 2 "needs a file" "$quarry" snapshot "$pid" -o
+    one_line 2 "-o FILE" "$quarry" map "$pid"
+}
+
+@test "bad targets are status 1 and one line that names them" {
+    one_line 1 "no such process" "$quarry" stat 4194305
+    one_line 1 "runs without Quarry" "$quarry" stat $$
+    one_line 1 "No such file" "$quarry" stat nowhere
+    one_line 1 "neither a core file nor a snapshot" "$quarry" stat sleeper.c
+    one_line 1 "not a core file" "$quarry" stat sleeper
+    : >empty
+    one_line 1 "neither" "$quarry" stat empty
+    one_line 1 "." "$quarry" stat .
+    head -c 300 heap.qs >shortened
+    one_line 1 "damaged or cut off" "$quarry" stat shortened
+    { head -c 8 heap.qs; printf '\011\000\000\000'; tail -c +13 heap.qs; } >other
+    one_line 1 "another version" "$quarry" explain 0x1000 other
+}
+
+@test "a process that ends while it is looked at is one line" {
+    start "$quarry" run -- ./sleeper
+    kill -9 "$pid"
+    wait "$pid" || true
+    one_line 1 "no such process" "$quarry" stat "$pid"
+    start "$quarry" run -- ./sleeper # for the other tests
+}
+
+@test "no permission is status 1 and one line" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root to become somebody else"
+    command -v setpriv >/dev/null || skip "no setpriv"
+    cp "$quarry" "$BATS_FILE_TMPDIR/quarry-copy"
+    chmod -R a+rX "$BATS_FILE_TMPDIR" "$(dirname "$BATS_FILE_TMPDIR")" || true
+    setpriv --reuid 65534 --regid 65534 --clear-groups "$BATS_FILE_TMPDIR/quarry-copy" --version || skip "not to be reached"
+    one_line 1 "no permission" setpriv --reuid 65534 --regid 65534 --clear-groups "$BATS_FILE_TMPDIR/quarry-copy" stat "$pid"
+}
+
+@test "stat adds up, in words, in JSON and for a collector" {
+    run --separate-stderr "$quarry" stat "$pid"
+    [ "$status" -eq 0 ]
+    [[ $output == *"process $pid"* && $output == *"live"* && $output == *"= mapped"* ]]
+    "$quarry" stat --json "$pid" | python3 -c '
+import json, sys
+f = json.load(sys.stdin)["figures"]
+assert sum(v["bytes"] for k, v in f.items() if k != "mapped") == f["mapped"]["bytes"] > 1000000
+assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"]["resident"]'
+    run "$quarry" stat --openmetrics "$pid"
+    [[ $output == *'quarry_heap_bytes{part="live"}'* && $output == *"# EOF" ]]
+}
+
+@test "explain knows blocks, free blocks and what is not ours" {
+    run --separate-stderr "$quarry" explain "$small" "$pid"
+    [ "$status" -eq 0 ]
+    [[ $output == *"the start of its memory"*"in use"* ]]
+    run "$quarry" explain "$large" "$pid"
+    [[ $output == *"a mapping of its own"* ]]
+    run "$quarry" explain "$freed" "$pid"
+    [[ $output == *"free, kept by a thread"*"That cache belongs to thread $pid."* ]]
+    [ "$("$quarry" explain --json "$small" "$pid" | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"])')" = "in use" ]
+    one_line 1 "nothing is mapped there" "$quarry" explain 0x10 "$pid"
+}
+
+@test "a snapshot says what the process said" {
+    [ "$("$quarry" stat heap.qs | sed 1,3d | head -n 3)" = "$("$quarry" stat "$pid" | sed 1,3d | head -n 3)" ]
+    run "$quarry" snapshot heap.qs --json
+    [[ $output == '{"format":"quarry-snapshot","version":1,'* ]]
+}
+
+@test "linked and statically linked programs, and a library that was deleted" {
+    start ./linked
+    "$quarry" stat "$pid" | grep -q live
+    if [ -x static ]; then
+        start ./static
+        "$quarry" stat "$pid" | grep -q live
+    fi
+    cp "$QUARRY_BUILD"/lib/libquarry.so.1 gone.so
+    start env LD_PRELOAD="$PWD/gone.so" ./sleeper
+    rm gone.so
+    "$quarry" stat "$pid" | grep -q live
+    start "$quarry" run -- ./sleeper
+}
+
+@test "a process that stands already is looked at as it stands" {
+    kill -STOP "$pid"
+    run --separate-stderr "$quarry" stat "$pid"
+    kill -CONT "$pid"
+    [ "$status" -eq 0 ]
+    grep -q '^State:.*sleeping' "/proc/$pid/status"
+}
+
+@test "map puts the snapshot into the page" {
+    [ -e "$QUARRY_BUILD/share/quarry/viewer.html" ] || skip "no esbuild, no page"
+    "$quarry" map "$pid" -o heap.html
+    run ! grep -q '@SNAPSHOT@' heap.html
+    grep -q '"format":"quarry-snapshot"' heap.html
+    one_line 125 "No such file" "$quarry" map "$pid" -o nowhere/heap.html
+}
+
+@test "a full disk is an error, not silence" {
+    one_line 125 "cannot write" "$quarry" snapshot "$pid" -o /dev/full
+    one_line 125 "cannot write" "$quarry" snapshot --json "$pid" -o /dev/full
+    run bash -c "'$quarry' stat $pid >/dev/full"
+    [ "$status" -eq 125 ]
+}
