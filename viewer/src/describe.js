@@ -166,7 +166,7 @@ function describeChunk(model, item, t) {
     { label: t('size'), value: t.exact(size) },
   ];
   if (usable) facts.push({ label: t('usable'), value: t.exact(usable), note: t(name === 'mapped' ? 'usableMapped' : 'usableChunk') });
-  if (hasUser(name) && name !== 'mapped') facts.push({ label: t('serves'), value: t('servesRange', { from: t.count(size === 32 ? 0 : size - 23), to: t.count(size - 8) }) });
+  if (usable) facts.push({ label: t('serves'), value: t('servesUpTo', { to: t.count(usable) }) });
   facts.push({ label: t('arena'), value: name === 'mapped' ? t('noArena') : t('arenaN', { n: chunks.arena[i] }) });
   const header = [
     tags & P || name === 'mapped'

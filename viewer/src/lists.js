@@ -19,7 +19,7 @@ export class Lists {
     const numbers = model.lists.map((l, i) => ({ l, i })).sort((a, b) => rankOf(a.l) - rankOf(b.l) || a.l.index - b.l.index || a.l.from - b.l.from);
     const sections = model.arenas.map((arena, a) => this.section(arenaTitle(model, a, t), numbers.filter(({ l }) => l.type === 'bin' && l.arena === a), this.arenaNotes(a)));
     model.caches.forEach((cache, c) => sections.push(this.section(ownerOf(model, c, t), numbers.filter(({ l }) => l.type !== 'bin' && l.cache === c))));
-    this.element.replaceChildren(el('p', { class: 'hint' }, t('listsHint')), ...sections);
+    this.element.replaceChildren(el('p', { class: 'hint' }, t(model.listsRead ? 'listsHint' : 'listsNotRead')), ...sections);
   }
 
   arenaNotes(a) {

@@ -47,6 +47,7 @@ class Model {
     this.findingsLeftOut = json.findings_left_out || 0;
     this.stops = json.stops ?? null;
     this.busy = json.busy ?? false;
+    this.listsRead = json.lists_read ?? true;
     this.headersRead = json.headers_read ?? true;
     this.states = list(json.states);
     this.runs = list(json.runs).slice().sort((a, b) => a.at - b.at);

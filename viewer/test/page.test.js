@@ -1,5 +1,6 @@
 /* What a person does with the page, in a real Chromium. `node --test viewer/test/page.test.js` after ./dev build. */
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { readFileSync } from 'node:fs';
 import { CELL, readSnapshot } from '../src/snapshot.js';
@@ -427,6 +428,57 @@ page('the next step of the same heap keeps the place', { snapshot: steps[0] }, a
   }, steps[1]);
   assert.ok(Math.abs(kept[0]) < 600 && Math.abs(kept[1]) < 600, String(kept));
   assert.notEqual(kept[2], 0);
+});
+
+/* Blocks of each regime, some of them freed, in a process that says where they are. */
+const PROGRAM = `
+import ctypes, sys
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+c.free.argtypes = [ctypes.c_void_p]
+for size in (100, 5000, 3000000):
+    kept, freed = c.malloc(size), c.malloc(size)
+    ctypes.memset(kept, 0, size)
+    c.free(freed)
+    print(size, kept, freed)
+sys.stdout.flush()
+sys.stdin.read()
+`;
+
+test('a real process: its blocks are where it says, and the figures add up', { skip: !process.env.QUARRY_BIN }, async () => {
+  const { QUARRY_BIN, QUARRY_LIB } = process.env;
+  const program = spawn('python3', ['-c', PROGRAM], { env: { ...process.env, LD_PRELOAD: QUARRY_LIB }, stdio: ['pipe', 'pipe', 'inherit'] });
+  let said = '';
+  for await (const part of program.stdout) if ((said += part).split('\n').length > 3) break;
+  const look = spawnSync(QUARRY_BIN, ['snapshot', '--json', String(program.pid)], { encoding: 'utf8', maxBuffer: 1 << 28 });
+  program.stdin.end();
+  assert.equal(look.status, 0, look.stderr);
+  const { tab, faults, close } = await browser.open(look.stdout);
+  assert.match(await text(tab, '#panel-figures'), /The parts add up to what is mapped/);
+  assert.ok(await tab.locator('#alarm').isHidden());
+  const strays = await tab.evaluate(() => {
+    const { model } = window.quarry;
+    return model.lists.flatMap((l, n) => l.blocks.filter((address) => {
+      const item = model.blockAt(address);
+      return !item || (item.kind === 'chunk' ? model.chunks.list[item.index] !== n : model.cellLists.get(address)?.list !== n);
+    })).length;
+  });
+  assert.equal(strays, 0, 'each entry of a list is a block in that list');
+  for (const [size, kept, freed] of said.trim().split('\n').map((line) => line.split(' ').map(Number))) {
+    await tab.fill('#query', hex(kept));
+    await tab.press('#query', 'Enter');
+    const panel = await text(tab, '#panel-block');
+    assert.match(panel, /State\s+in use/, `${size} in use`);
+    assert.ok(panel.includes(hex(kept)), 'memory at');
+    const [from, to] = [...panel.match(/Serves\s+(.*)/)[1].matchAll(/malloc\(([\d,]+)\)/g)].map((m) => Number(m[1].replaceAll(',', '')));
+    assert.ok(to ? size >= from && size <= to : size <= from, `${size} is what it serves`);
+    await tab.fill('#query', hex(freed));
+    await tab.press('#query', 'Enter');
+    // Freed cells and chunks wait in the thread's cache; a mapping is gone.
+    if (size < 100000) assert.match(await text(tab, '#panel-block'), /State\s+free, in a thread cache/, `${size} freed`);
+  }
+  assert.deepEqual(faults, []);
+  await close();
 });
 
 /*

@@ -182,6 +182,7 @@ export const en = {
   usableChunk: 'Size less 8: while the block is in use, its last 8 bytes are the next chunk’s prev_size.',
   usableCell: 'Stride less the 8 bytes of the header.',
   serves: 'Serves',
+  servesUpTo: 'malloc({to}) and what is a little smaller',
   servesRange: 'malloc({from}) to malloc({to})',
   arena: 'Arena',
   header: 'Header',
@@ -276,6 +277,7 @@ export const en = {
   zoomToHeader: 'Zoom to its header',
   // Lists.
   listsHint: 'Where free blocks wait. Each entry leads to the picture.',
+  listsNotRead: 'This heap is very large: its bins were not walked, all free chunks count as binned. The threads’ stacks are complete.',
   arenaTitle: 'Arena {n} ({which})',
   top: 'Top',
   lastRemainder: 'Last remainder',

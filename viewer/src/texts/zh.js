@@ -182,6 +182,7 @@ export const zh = {
   usableChunk: '大小减 8：块在使用中时，它最后 8 字节就是后一块的 prev_size。',
   usableCell: '格距减去头部的 8 字节。',
   serves: '满足',
+  servesUpTo: 'malloc({to}) 及略小的请求',
   servesRange: 'malloc({from}) 到 malloc({to})',
   arena: '分配区',
   header: '头部',
@@ -276,6 +277,7 @@ export const zh = {
   zoomToHeader: '放大到它的头部',
   // Lists.
   listsHint: '空闲块等待的地方。点击任一项即在图中找到它。',
+  listsNotRead: '这个堆非常大：没有遍历各个 bin，所有空闲块都算作在 bin 中。线程的栈是完整的。',
   arenaTitle: '分配区 {n}（{which}）',
   top: 'top',
   lastRemainder: '最近的余块',
