@@ -89,9 +89,6 @@ static void print_line(const char *name, const struct figure *f, const struct fi
 
 static void print_findings(const struct model *m)
 {
-    size_t certain = 0;
-    for (size_t i = 0; i < m->finding_count; i++)
-        certain += !m->findings[i].doubtful;
     if (m->finding_count == 0) {
         if (!m->headers_read)
             printf("\nHeaders of blocks in use were not looked at: `quarry snapshot --whole` does.\n");
