@@ -111,12 +111,20 @@ export function wordsOf(model, item, t) {
     words.push({ from: free, to: free + 8, label: 'fd', value: pointer(model, chunks.fd[i], t), note: t('fdNote'), header: true });
     words.push({ from: free + 8, to: free + 16, label: 'bk', value: pointer(model, chunks.bk[i], t), note: t('bkNote'), header: true });
     free += 16;
+  } else if (name === 'fast') {
+    words.push({ from: free, to: free + 8, label: 'fd', value: hex(chunks.fd[i]), note: t('fdFastNote', { next: hex(fastNext(at, chunks.fd[i])) }), header: true });
+    free += 8;
   }
   if (end > free) {
     const label = name === 'top' ? 'topMemory' : hasUser(name) && name !== 'fast' && name !== 'cached' && name !== 'inbox' && name !== 'moving' ? 'userMemory' : 'freeMemory';
     words.push({ from: free, to: end, label: t(label), value: hex(free), note: t.bytes(end - free) });
   }
   return words;
+}
+
+/* Safe-linking: a fast bin's link is stored as (where it is stored >> 12) ^ next. Beyond 32 bits only BigInt has ^. */
+function fastNext(at, stored) {
+  return Number((BigInt(at + HEADER) >> 12n) ^ BigInt(stored));
 }
 
 function pointer(model, address, t) {
@@ -184,7 +192,10 @@ function describeChunk(model, item, t) {
     header.push({ label: 'fd', ...link(model, chunks.fd[i], t), note: t('fdLong') });
     header.push({ label: 'bk', ...link(model, chunks.bk[i], t), note: t('bkLong') });
     if (size >= LARGE_LIST_BYTES) header.push({ label: 'fd_nextsize', value: '', note: t('nextsize') });
-  } else if (name === 'fast') header.push({ label: 'fd', value: t('hidden'), note: t('fastLink') });
+  } else if (name === 'fast') {
+    header.push({ label: 'fd', value: hex(chunks.fd[i]), note: t('fastLink') });
+    header.push({ label: t('meant'), ...link(model, fastNext(at, chunks.fd[i]), t) });
+  }
   const sections = [
     { rows: facts },
     { title: t('header'), rows: header },

@@ -174,6 +174,16 @@ test('the words of a block fill it without a hole', () => {
   }
 });
 
+test('a disguised link of a fast bin is read as what it means', () => {
+  const t = texts('en');
+  const fast = model.lists.filter((l) => l.kind === 'fast' && l.blocks.length > 1);
+  assert.ok(fast.length);
+  for (const { blocks } of fast) {
+    const words = wordsOf(model, model.blockAt(blocks[0]), t);
+    assert.equal(words.find((w) => w.label === 'fd').note, `next 0x${blocks[1].toString(16)}`);
+  }
+});
+
 /* Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB. */
 const blindness = {
   none: [1, 0, 0, 0, 1, 0, 0, 0, 1],

@@ -85,7 +85,7 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
       const wave = 0.5 + 0.5 * Math.sin(i / 140);
       let state = 'in use';
       if (!prevFree && r < 0.22 * wave) state = rand() < 0.15 ? 'unsorted' : 'binned';
-      else if (r > 0.9 && size <= 176) state = 'fast';
+      else if (r > 0.6 && size <= 176) state = 'fast';
       else if (r > 0.95 && size <= 32768) state = 'cached';
       else if (r > 0.947 && arena > 0) state = 'inbox';
       const index = push(at, size, (prevFree ? 0 : 1) | (arena ? 4 : 0), state, arena, prevFree);
@@ -247,6 +247,7 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
     const order = b.kind === 'large' ? b.members.sort((x, y) => col.size[x] - col.size[y]) : b.members.reverse();
     order.forEach((chunk, i) => {
       col.fd[chunk] = i + 1 < order.length ? absolute[order[i + 1]] : arenas[b.arena].address + 96;
+      if (b.kind === 'fast') col.fd[chunk] = Number((BigInt(absolute[chunk] + 16) >> 12n) ^ BigInt(i + 1 < order.length ? absolute[order[i + 1]] : 0));
       if (b.kind !== 'fast' && b.kind !== 'inbox') col.bk[chunk] = i ? absolute[order[i - 1]] : arenas[b.arena].address + 96;
     });
     return { arena: b.arena, kind: b.kind, index: b.index, from: b.from, to: b.to, chunks: order.map((i) => absolute[i]) };
