@@ -28,9 +28,8 @@ static QY_COLD void already_free(const void *cell)
     qy_fatal(QY_DOUBLE_FREE, cell, "this block is already free");
 }
 
-static unsigned cell_index(const struct qy_run *run, const void *cell)
+QY_INLINE unsigned cell_index(const struct qy_class *k, const void *cell)
 {
-    const struct qy_class *k = &qy_classes[run->cls];
     uint32_t offset = (uint32_t)((uintptr_t)cell & (QY_RUN_BYTES - 1)) - k->first;
     return (unsigned)(((uint64_t)offset * k->inverse) >> 32);
 }
@@ -85,6 +84,18 @@ static struct range cells_of_page(const struct qy_run *run, unsigned page)
     return (struct range){headers.from ? headers.from - 1 : 0, (unsigned)qy_min(headers.to, run->cells)};
 }
 
+/* Sets the free bits of cells from `from` to below `to`. */
+static void set_free(struct qy_run *run, unsigned from, unsigned to)
+{
+    for (unsigned at = from, end; at < to; at = end) {
+        end = (unsigned)qy_min((at / 64 + 1) * 64, to);
+        run->free_bits[at / 64] |= (~(uint64_t)0 >> (64 - (end - at))) << (at % 64);
+    }
+    run->available = (uint16_t)(run->available + (to - from));
+    run->free = (uint16_t)(run->free + (to - from));
+    run->first_word = (uint16_t)qy_min(run->first_word, from / 64);
+}
+
 static void carve_page(struct qy_run *run)
 {
     const struct qy_class *k = &qy_classes[run->cls];
@@ -95,18 +106,15 @@ static void carve_page(struct qy_run *run)
     for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
     run->carved = (uint16_t)(run->carved | 1u << page);
-    QY_PROBE(RUN, CARVED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
+    /* Those at the page's borders need another page, too. */
     struct range cells = cells_of_page(run, page);
-    unsigned added = 0;
-    for (unsigned i = cells.from; i < cells.to; i++) {
-        if (is_available(run, i)) {
-            run->free_bits[i / 64] |= (uint64_t)1 << (i % 64);
-            added++;
-        }
-    }
-    run->available = (uint16_t)(run->available + added);
-    run->free = (uint16_t)(run->free + added);
-    run->first_word = (uint16_t)qy_min(run->first_word, cells.from / 64);
+    if (cells.from < cells.to && !is_available(run, cells.from))
+        cells.from++;
+    if (cells.from < cells.to && !is_available(run, cells.to - 1))
+        cells.to--;
+    if (cells.from < cells.to)
+        set_free(run, cells.from, cells.to);
+    QY_PROBE(RUN, CARVED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
 }
 
 static bool is_free(const struct qy_run *run, unsigned index)
@@ -162,31 +170,35 @@ unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most)
 {
     while (run->free == 0 && run->available < run->cells)
         carve_page(run);
-    unsigned count = 0, w = run->first_word;
-    while (count < most && count < run->free) {
+    size_t stride = qy_classes[run->cls].stride;
+    char *first = cell_at(run, 0);
+    unsigned count = (unsigned)qy_min(most, run->free), w = run->first_word;
+    for (unsigned i = 0; i < count;) {
         uint64_t bits = run->free_bits[w];
-        while (bits && count < most) {
-            cells[count++] = cell_at(run, w * 64 + qy_low_bit(bits));
-            bits &= bits - 1;
-        }
+        for (; bits && i < count; bits &= bits - 1)
+            cells[i++] = first + (w * 64 + qy_low_bit(bits)) * stride;
         run->free_bits[w] = bits;
-        if (!bits)
-            w++;
+        w += !bits;
     }
     run->first_word = (uint16_t)w;
     run->free = (uint16_t)(run->free - count);
     return count;
 }
 
-void qy_run_put(struct qy_run *run, void *cell)
+void qy_run_put(struct qy_run *run, void *const *cells, unsigned count)
 {
-    unsigned index = cell_index(run, cell);
-    uint64_t bit = (uint64_t)1 << (index % 64);
-    if (run->free_bits[index / 64] & bit)
-        already_free(cell);
-    run->free_bits[index / 64] |= bit;
-    run->free++;
-    run->first_word = (uint16_t)qy_min(run->first_word, index / 64);
+    const struct qy_class *k = &qy_classes[run->cls];
+    unsigned lowest = run->first_word;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned index = cell_index(k, cells[i]), w = index / 64;
+        uint64_t bit = (uint64_t)1 << (index % 64), bits = run->free_bits[w];
+        if (QY_UNLIKELY(bits & bit))
+            already_free(cells[i]);
+        run->free_bits[w] = bits | bit;
+        lowest = qy_min(lowest, w);
+    }
+    run->free = (uint16_t)(run->free + count);
+    run->first_word = (uint16_t)lowest;
 }
 
 bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
@@ -200,17 +212,15 @@ bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
      */
     bool first = qy_add_acq_rel(&run->announced, count) == 0;
     /* Neighbours in a batch are often neighbours in the run: one atomic operation for all of a word. */
-    for (unsigned i = 0; i < count;) {
-        unsigned word = cell_index(run, cells[i]) / 64;
+    const struct qy_class *k = &qy_classes[run->cls];
+    for (unsigned i = 0, index = cell_index(k, cells[0]); i < count;) {
+        unsigned word = index / 64;
         uint64_t bits = 0;
-        for (; i < count; i++) {
-            unsigned index = cell_index(run, cells[i]);
-            if (index / 64 != word)
-                break;
+        do {
             if (bits >> (index % 64) & 1)
                 already_free(cells[i]);
             bits |= (uint64_t)1 << (index % 64);
-        }
+        } while (++i < count && (index = cell_index(k, cells[i])) / 64 == word);
         /* Release: the announcement and the headers written above, to the owner who takes the bits with acquire. */
         if (qy_or_release(&run->remote_bits[word], bits) & bits)
             already_free(cells[i - 1]);
@@ -241,7 +251,7 @@ unsigned qy_cell_vet(const void *cell)
 {
     /* By its header, which lies in the same run: the end of the zone has no run. */
     struct qy_run *run = qy_run_of((uintptr_t)cell - QY_CELL_HEADER_BYTES);
-    unsigned cls = run->cls, index = cell_index(run, cell);
+    unsigned cls = run->cls, index = cell_index(&qy_classes[cls], cell);
     if ((uintptr_t)cell % QY_CELL_UNIT || cls == 0 || index >= run->cells || cell_at(run, index) != cell)
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
     const struct qy_class *k = &qy_classes[cls];

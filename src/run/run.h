@@ -103,8 +103,8 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner);
  */
 unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most);
 
-/* The owner gives a cell back. A cell that is already free is fatal. */
-void qy_run_put(struct qy_run *run, void *cell);
+/* The owner gives `count` cells of this run back. A cell that is already free is fatal. */
+void qy_run_put(struct qy_run *run, void *const *cells, unsigned count);
 
 /*
  * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put the

@@ -182,10 +182,10 @@ static void notify(struct qy_run *run)
 /* The end of the cells from `from` on that lie in one run. */
 static unsigned same_run(void *const *cells, unsigned from, unsigned count)
 {
-    struct qy_run *run = qy_run_of((uintptr_t)cells[from]);
+    const uintptr_t first = (uintptr_t)cells[from];
     do
         from++;
-    while (from < count && qy_run_of((uintptr_t)cells[from]) == run);
+    while (from < count && ((uintptr_t)cells[from] ^ first) < QY_RUN_BYTES);
     return from;
 }
 
@@ -202,9 +202,8 @@ static unsigned put_own_cells(struct qy_tcache *t, void **cells, unsigned count)
                 cells[others++] = cells[i++];
             continue;
         }
-        for (; i < end; i++)
-            qy_run_put(run, cells[i]);
-        QY_PROBE(RUN, PUT, cells[i - 1], qy_classes[run->cls].stride);
+        QY_PROBE(RUN, PUT, cells[i], (end - i) * qy_classes[run->cls].stride);
+        qy_run_put(run, cells + i, end - i);
         run_changed_locked(t, run); /* may give the run to the zone: it is not looked at again */
     }
     qy_unlock(&t->lock);
@@ -226,7 +225,7 @@ static void put_others_cells(void *const *cells, unsigned count)
 static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
 {
     /* The descriptors of a batch are far apart: ask for all of them before the first is needed. */
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i = same_run(cells, i, count))
         __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
     put_others_cells(cells, t ? put_own_cells(t, cells, count) : count);
 }
