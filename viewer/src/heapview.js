@@ -196,7 +196,7 @@ export class HeapView extends EventTarget {
       const { from, to, start, duration } = this.motion;
       const s = Math.min(1, Math.max(0, (now - start) / duration));
       const e = 1 - (1 - s) ** 3;
-      [this.u0, this.u1] = between(from, to, e);
+      [this.u0, this.u1] = travel(from, to, e);
       if (s >= 1) this.motion = null;
       this.invalidate(); // after the last step once more, in full detail
       this.changed = true;
@@ -230,7 +230,7 @@ export class HeapView extends EventTarget {
       this.movingUntil = performance.now() + REST_MS;
       clearTimeout(this.atRest);
       this.atRest = setTimeout(() => this.invalidate(), REST_MS + 20);
-    } else this.motion = { from: [this.u0, this.u1], to, start: performance.now(), duration };
+    } else this.motion = { from: [this.u0, this.u1], to, start: performance.now(), duration: duration * (isFar([this.u0, this.u1], to) ? 2 : 1) };
     this.target = to;
     this.invalidate();
   }
@@ -1341,6 +1341,22 @@ function between([a0, a1], [b0, b1], s) {
   const still = (a0 * wb - b0 * wa) / (wb - wa); // where both stretches have the same point
   const start = still - ((still - a0) * w) / wa;
   return [start, start + w];
+}
+
+function spanOf(a, b) {
+  return [Math.min(a[0], b[0]), Math.max(a[1], b[1])];
+}
+
+function isFar(a, b) {
+  const [u0, u1] = spanOf(a, b);
+  return u1 - u0 > 3 * Math.max(a[1] - a[0], b[1] - b[0]);
+}
+
+/* A place far off is reached by zooming out until both are in sight, then in: one sees where one goes. */
+function travel(from, to, s) {
+  if (!isFar(from, to)) return between(from, to, s);
+  const both = spanOf(from, to);
+  return s < 0.5 ? between(from, both, 2 * s) : between(both, to, 2 * s - 1);
 }
 
 function smooth(a, b, x) {

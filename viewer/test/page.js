@@ -14,13 +14,17 @@ export async function launch() {
   const folder = mkdtempSync(join(tmpdir(), 'quarry-viewer-'));
   let files = 0;
   return {
-    /* A tab with this snapshot (an object, text, or null for the page as it is built). `faults` collects what must not happen. */
-    async open(snapshot, { query = '', width = 1440, height = 860, measure = false, ...context } = {}) {
+    /*
+     * A tab with this snapshot (an object, text, or null for the page as it is built), or with the page that `made(file)` makes. `faults` collects
+     * what must not happen.
+     */
+    async open(snapshot, { query = '', width = 1440, height = 860, measure = false, made = null, ...context } = {}) {
       const html = readFileSync(PAGE, 'utf8');
       const text = typeof snapshot === 'string' || snapshot === null ? snapshot : JSON.stringify(snapshot);
       const file = join(folder, `${++files}.html`);
       // As `quarry map` does it: no replacement patterns, no tag inside.
-      writeFileSync(file, text === null ? html : html.split('@SNAPSHOT@').join(text.replaceAll('<', '\\u003c')));
+      if (made) made(file);
+      else writeFileSync(file, text === null ? html : html.split('@SNAPSHOT@').join(text.replaceAll('<', '\\u003c')));
       const tab = await (await browser.newContext({ viewport: { width, height }, locale: 'en-GB', offline: true, ...context })).newPage();
       const faults = [];
       tab.on('console', (m) => ['error', 'warning'].includes(m.type()) && faults.push(`console: ${m.text()}`));
@@ -32,7 +36,7 @@ export async function launch() {
       }
       const start = performance.now();
       await tab.goto(pathToFileURL(file).href + query);
-      if (text !== null) await tab.waitForFunction(() => !document.querySelector('#welcome.wrong') ? window.quarry?.view.frames.length > 0 : true);
+      if (made || text !== null) await tab.waitForFunction(() => !document.querySelector('#welcome.wrong') ? window.quarry?.view.frames.length > 0 : true);
       return { tab, faults, openMs: performance.now() - start, close: () => tab.context().close() };
     },
     async close() {

@@ -445,15 +445,17 @@ sys.stdout.flush()
 sys.stdin.read()
 `;
 
-test('a real process: its blocks are where it says, and the figures add up', { skip: !process.env.QUARRY_BIN }, async () => {
+test('quarry map of a real process: its blocks are where it says, and the figures add up', { skip: !process.env.QUARRY_BIN }, async () => {
   const { QUARRY_BIN, QUARRY_LIB } = process.env;
   const program = spawn('python3', ['-c', PROGRAM], { env: { ...process.env, LD_PRELOAD: QUARRY_LIB }, stdio: ['pipe', 'pipe', 'inherit'] });
   let said = '';
   for await (const part of program.stdout) if ((said += part).split('\n').length > 3) break;
-  const look = spawnSync(QUARRY_BIN, ['snapshot', '--json', String(program.pid)], { encoding: 'utf8', maxBuffer: 1 << 28 });
-  program.stdin.end();
-  assert.equal(look.status, 0, look.stderr);
-  const { tab, faults, close } = await browser.open(look.stdout);
+  const made = (file) => {
+    const look = spawnSync(QUARRY_BIN, ['map', '-o', file, String(program.pid)], { encoding: 'utf8' });
+    program.stdin.end();
+    assert.equal(look.status, 0, look.stderr);
+  };
+  const { tab, faults, close } = await browser.open(null, { made });
   assert.match(await text(tab, '#panel-figures'), /The parts add up to what is mapped/);
   assert.ok(await tab.locator('#alarm').isHidden());
   const strays = await tab.evaluate(() => {
