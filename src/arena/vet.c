@@ -89,12 +89,12 @@ static QY_COLD void look_again(struct qy_arena *a, const void *mem)
 
 struct qy_arena *qy_arena_vet(const void *mem)
 {
+    QY_PROBE(GATE, ASKED, mem, 0);
     struct vetted v = vet_block(mem);
     if (!v.arena)
         return NULL;
     struct qy_chunk *c = qy_mem_chunk(mem);
     if (QY_UNLIKELY(!neighbours_sound(&v, c)))
         look_again(v.arena, mem);
-    QY_PROBE(GATE, ASKED, mem, (size_t)((char *)v.next - (char *)c));
     return v.arena;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/probe.h"
 
 void qy_text_add_bytes(struct qy_text *text, const char *bytes, size_t count)
 {
@@ -61,6 +62,7 @@ void qy_text_say(struct qy_text *text)
 
 static struct qy_text last_words(const char *check, const void *address)
 {
+    QY_PROBE(GATE, REFUSED, address, 0);
     struct qy_text text = {0};
     qy_text_add(&text, "quarry: ");
     qy_text_add(&text, check);

@@ -249,6 +249,7 @@ bool qy_run_collect(struct qy_run *run)
 
 unsigned qy_cell_vet(const void *cell)
 {
+    QY_PROBE(GATE, ASKED, cell, 0);
     /* By its header, which lies in the same run: the end of the zone has no run. */
     struct qy_run *run = qy_run_of((uintptr_t)cell - QY_CELL_HEADER_BYTES);
     unsigned cls = run->cls, index = cell_index(&qy_classes[cls], cell);
@@ -264,6 +265,5 @@ unsigned qy_cell_vet(const void *cell)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
     if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
-    QY_PROBE(GATE, ASKED, cell, k->stride);
     return cls;
 }

@@ -91,7 +91,8 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t request)
         return NULL;
     size_t size = qy_chunk_round(qy_chunk_size_for(request));
     struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
-    QY_PROBE(TCACHE, ASKED, 0, size);
+    if (slots_for(qy_chunk_class(size)))
+        QY_PROBE(TCACHE, ASKED, 0, size);
     if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
         return take_top(t, stack);
     stack++; /* what is a little too large is still better than a lock */
@@ -164,7 +165,8 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(size));
     must_be_new(stack, mem);
     if (stack->top == stack->limit) {
-        QY_PROBE(TCACHE, FULL, mem, size);
+        if (stack->limit != stack->base)
+            QY_PROBE(TCACHE, FULL, mem, size);
         return false;
     }
     if (size > LARGEST_LINEAR && t->chunk_bytes + size > t->chunk_bytes_at_most)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/lock.h"
+#include "base/probe.h"
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
@@ -40,6 +41,7 @@ static struct qy_tcache *make(void)
         qy_pages_map(qy_align_up(sizeof *t + slots * sizeof(void *), qy_page_bytes), "quarry: thread cache");
     if (!t)
         return NULL;
+    QY_PROBE(TCACHE, MADE, t, 0);
     t->not_zero = 1;
     qy_cell_stacks_init(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
