@@ -24,6 +24,7 @@ struct command {
 };
 
 int run_main(int argc, char **argv);
+int play_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stat_main(int argc, char **argv);
 int explain_main(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct command commands[] = {
     {"explain", "everything known of one address", explain_main},
     {"map", "a picture of the heap, as a web page", map_main},
     {"snapshot", "write down the heap of a process or a core file", snapshot_main},
+    {"play", "how malloc works: a script on the real allocator, step by step", play_main},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

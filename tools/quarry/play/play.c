@@ -1,0 +1,396 @@
+/*
+ * quarry play: a small script on the real allocator, step by step. Owns: the options, where lessons and the page's template lie.
+ */
+#include "show.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "memory.h"
+
+static const char help[] =
+    "usage: quarry play [OPTIONS] [SCRIPT|LESSON]\n"
+    "\n"
+    "Runs a small script on the real allocator and shows the heap after each step: chunks to scale, header bits, bins, and\n"
+    "the path of the call. Without a name, all lessons in one page.\n"
+    "\n"
+    "  -o FILE    the page; play.html unless said; - is standard output\n"
+    "  --text     in the terminal instead: keys n, p, q; in a pipe, one step after another\n"
+    "  --json     the same as JSON (docs/formats.md), on standard output unless -o says where\n"
+    "  --check    only run, and check what the script expects\n"
+    "  --lang en|zh   language of --text; that of the locale unless said\n"
+    "  --list     the lessons, and what each covers\n"
+    "  --explain  the sizes that textbooks give for 32-bit machines, and what they are here\n"
+    "  --help     this text\n"
+    "\n"
+    "Exit status: 0; 1 something the script expects is not so; 2 wrong usage or script; 125 cannot run or write.\n";
+
+static const char explanation[] =
+    "Textbooks often give the sizes of 32-bit machines. On 64-bit machines they double:\n"
+    "\n"
+    "                                     32-bit    64-bit, classic profile\n"
+    "  size field                              4    8      a block costs this much more than asked for\n"
+    "  from the chunk to its memory            8    16     prev_size and size\n"
+    "  alignment, and smallest step            8    16     so the low four bits of a size are free: P, M, A\n"
+    "  smallest chunk                         16    32     fd and bk must fit\n"
+    "  fast bins, largest request             64    128    chunks of up to 128: max_fast counts bytes of chunk\n"
+    "  small bins, apart                       8    16\n"
+    "  small bins, below                     512    1024\n"
+    "  mmap threshold, trim threshold    128 KiB    128 KiB\n"
+    "  sub-heap of a thread's arena        1 MiB    64 MiB\n"
+    "  thread cache, entries of one size       7    7\n"
+    "\n"
+    "Since glibc 2.26 a thread cache stands before everything the books describe: the first seven frees of a small size\n"
+    "stay there. `option tcache_count:0` in a script shows the older behaviour.\n";
+
+struct settings {
+    const char *name, *file, *language;
+    bool text, json, check, list, explain, help;
+};
+
+static int read_options(int argc, char **argv, struct settings *set)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"--text", &set->text}, {"--json", &set->json},       {"--check", &set->check},
+                 {"--list", &set->list}, {"--explain", &set->explain}, {"--help", &set->help},
+                 {"-h", &set->help}};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        bool *flag = NULL;
+        for (size_t k = 0; k < sizeof flags / sizeof flags[0]; k++)
+            if (strcmp(word, flags[k].name) == 0)
+                flag = flags[k].flag;
+        if (flag) {
+            *flag = true;
+        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--lang") == 0) {
+            if (i + 1 == argc)
+                return complain(EXIT_USAGE, "play: %s needs %s", word,
+                                word[1] == 'o' ? "a file" : "en or zh");
+            *(word[1] == 'o' ? &set->file : &set->language) = argv[++i];
+        } else if (word[0] == '-') {
+            return complain(EXIT_USAGE, "play: unknown option '%s'; see `quarry play --help`", word);
+        } else if (set->name) {
+            return complain(EXIT_USAGE, "play: one script, not '%s' and '%s'", set->name, word);
+        } else {
+            set->name = word;
+        }
+    }
+    if (set->language && strcmp(set->language, "en") != 0 && strcmp(set->language, "zh") != 0)
+        return complain(EXIT_USAGE, "play: --lang is en or zh, not '%s'", set->language);
+    if (set->text && !set->name && !set->list)
+        return complain(EXIT_USAGE,
+                        "play: --text needs a script or a lesson; `quarry play --list` lists them");
+    if (set->text + set->json + set->check > 1)
+        return complain(EXIT_USAGE, "play: one of --text, --json and --check");
+    return EXIT_FINE;
+}
+
+/* ---- files that belong to the command ---- */
+
+/* A file beside the command: where the build leaves it, or where it is installed. */
+static bool find_file(const char *const folders[2], const char *name, char *path)
+{
+    char self[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0)
+        return false;
+    self[length] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (int i = 0; i < 2; i++) {
+        char candidate[PATH_MAX * 2 + 64];
+        snprintf(candidate, sizeof candidate, "%s/%s/%s", self, folders[i], name);
+        if (realpath(candidate, path))
+            return true;
+    }
+    return false;
+}
+
+static const char *const library_folders[2] = {"../lib/quarry", QUARRY_BIN_TO_LIB "/quarry"};
+static const char *const share_folders[2] = {"../share/quarry", QUARRY_BIN_TO_SHARE "/quarry"};
+
+static char *read_file(const char *path)
+{
+    FILE *in = fopen(path, "re");
+    if (!in) {
+        complain(0, "play: %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = NULL;
+    size_t used = 0, n;
+    char part[16384];
+    while ((n = fread(part, 1, sizeof part, in)) > 0) {
+        char *more = allocate(used + n + 1);
+        if (used)
+            memcpy(more, text, used);
+        memcpy(more + used, part, n);
+        free(text);
+        text = more;
+        used += n;
+    }
+    bool failed = ferror(in);
+    fclose(in);
+    if (failed)
+        complain(0, "play: %s: %s", path, strerror(errno));
+    else if (used && memchr(text, '\0', used))
+        complain(0, "play: %s: this is no text", path);
+    else
+        return text ? text : copy_text("");
+    free(text);
+    return NULL;
+}
+
+/* ---- lessons ---- */
+
+static bool is_lesson_name(const char *name)
+{
+    return !strchr(name, '/') && !strchr(name, '.');
+}
+
+static int is_lesson_file(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && strcmp(dot, ".play") == 0;
+}
+
+/* File names of all lessons, in the order in which they are to be read; -1 after a line on stderr. */
+static int find_lessons(char *folder, struct dirent ***names)
+{
+    int count =
+        find_file(share_folders, "lessons", folder) ? scandir(folder, names, is_lesson_file, alphasort) : -1;
+    return count > 0 ? count : complain(-1, "play: there are no lessons in ../share/quarry/lessons");
+}
+
+/* "03-tcache.play" is lesson tcache. */
+static char *lesson_of(const char *file)
+{
+    const char *dash = strchr(file, '-');
+    char *name = copy_text(dash ? dash + 1 : file);
+    *strrchr(name, '.') = '\0';
+    return name;
+}
+
+static int read_script(const char *path, struct script *script)
+{
+    char *text = read_file(path);
+    if (!text)
+        return EXIT_USAGE;
+    bool good = script_read(path, text, script);
+    free(text);
+    return good ? EXIT_FINE : EXIT_USAGE;
+}
+
+static int list_lessons(void)
+{
+    char folder[PATH_MAX], path[PATH_MAX * 2];
+    struct dirent **names;
+    int count = find_lessons(folder, &names), status = EXIT_FINE;
+    for (int i = 0; i < count && status == EXIT_FINE; i++) {
+        struct script script;
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+        status = read_script(path, &script);
+        if (status != EXIT_FINE)
+            break;
+        printf("%-14s %s\n%-14s", lesson_of(names[i]->d_name), script.title ? script.title : "", "");
+        for (size_t k = 0; k < script.cover_count; k++)
+            printf(" %s", script.covers[k]);
+        putchar('\n');
+    }
+    return count < 0 ? EXIT_OURSELVES : status != EXIT_FINE ? status : print_text("");
+}
+
+/* ---- running ---- */
+
+struct played {
+    struct play play;
+    struct script script;
+    char *lesson; /* NULL: the reader's own script */
+};
+
+static int run_file(const char *path, struct played *played)
+{
+    char host[PATH_MAX];
+    if (!find_file(library_folders, "play-host", host))
+        return complain(EXIT_OURSELVES, "play: play-host is not in ../lib/quarry");
+    int status = read_script(path, &played->script);
+    if (status != EXIT_FINE)
+        return status;
+    switch (play_run(&played->script, host, &played->play)) {
+    case PLAY_FINE:
+        return EXIT_FINE;
+    case PLAY_FALSE:
+        return EXIT_FINDING;
+    default:
+        return EXIT_OURSELVES;
+    }
+}
+
+/* All that was asked for: one script, one lesson, or every lesson. */
+struct course {
+    struct played *list;
+    size_t count;
+};
+
+static int run_lessons(struct course *course, const char *wanted)
+{
+    char folder[PATH_MAX], path[PATH_MAX * 2];
+    struct dirent **names;
+    int count = find_lessons(folder, &names), status = EXIT_FINE;
+    if (count < 0)
+        return EXIT_OURSELVES;
+    course->list = allocate((size_t)count * sizeof *course->list);
+    for (int i = 0; i < count; i++) {
+        char *lesson = lesson_of(names[i]->d_name);
+        if (wanted && strcmp(lesson, wanted) != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+        struct played *played = &course->list[course->count++];
+        *played = (struct played){.lesson = lesson};
+        int result = run_file(path, played);
+        if (result > status)
+            status = result;
+    }
+    if (!course->count)
+        return complain(EXIT_USAGE,
+                        "play: there is no lesson '%s' and no such file; `quarry play --list` lists them",
+                        wanted);
+    return status;
+}
+
+static int run_course(struct course *course, const char *name)
+{
+    if (!name || (is_lesson_name(name) && access(name, F_OK) != 0))
+        return run_lessons(course, name);
+    course->list = allocate(sizeof *course->list);
+    course->count = 1;
+    return run_file(name, &course->list[0]);
+}
+
+/* ---- showing ---- */
+
+static void write_course(struct json *j, const struct course *course)
+{
+    if (course->count == 1) {
+        play_json(j, &course->list[0].play, course->list[0].lesson);
+        return;
+    }
+    json_open(j, '{');
+    json_member_text(j, "format", "quarry-course");
+    json_member_number(j, "version", 1);
+    json_key(j, "plays");
+    json_open(j, '[');
+    for (size_t i = 0; i < course->count; i++)
+        play_json(j, &course->list[i].play, course->list[i].lesson);
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
+/* The page holds one word that the play takes the place of. */
+static bool write_page(FILE *out, const struct course *course)
+{
+    static const char place[] = "@PLAY@";
+    char path[PATH_MAX];
+    if (!find_file(share_folders, "play.html", path)) {
+        complain(
+            0,
+            "play: play.html is not in ../share/quarry: Quarry was built without esbuild; --text needs no page");
+        return false;
+    }
+    char *page = read_file(path);
+    char *at = page ? strstr(page, place) : NULL;
+    if (!at) {
+        free(page);
+        return complain(false, "play: %s: there is no %s in it", path, place);
+    }
+    fwrite(page, 1, (size_t)(at - page), out);
+    static struct json j;
+    json_start(&j, out, true);
+    write_course(&j, course);
+    bool done = json_end(&j);
+    fputs(at + strlen(place), out);
+    free(page);
+    return done;
+}
+
+static int save(const struct settings *set, const struct course *course)
+{
+    const char *file = set->file ? set->file : set->json ? "-" : "play.html";
+    bool to_stdout = strcmp(file, "-") == 0;
+    FILE *out = to_stdout ? stdout : fopen(file, "we");
+    if (!out)
+        return complain(EXIT_OURSELVES, "play: %s: %s", file, strerror(errno));
+    bool done;
+    if (set->json) {
+        static struct json j;
+        json_start(&j, out, false);
+        write_course(&j, course);
+        done = json_end(&j);
+    } else {
+        done = write_page(out, course);
+    }
+    bool failed = fflush(out) != 0 || ferror(out);
+    if (!to_stdout && (fclose(out) != 0 || failed || !done)) {
+        unlink(file);
+        failed = true;
+    }
+    if (failed && done)
+        return complain(EXIT_OURSELVES, "play: cannot write %s: %s", to_stdout ? "standard output" : file,
+                        strerror(errno));
+    if (!done)
+        return EXIT_OURSELVES;
+    size_t steps = 0;
+    for (size_t i = 0; i < course->count; i++)
+        steps += course->list[i].play.count;
+    if (!to_stdout)
+        fprintf(stderr, "%s: %zu steps\n", file, steps);
+    return EXIT_FINE;
+}
+
+static enum language language(const char *wanted)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+    for (size_t i = 0; !wanted && i < 3; i++)
+        if (getenv(variables[i]) && *getenv(variables[i]))
+            wanted = getenv(variables[i]);
+    return wanted && strncmp(wanted, "zh", 2) == 0 ? CHINESE : ENGLISH;
+}
+
+static int show(const struct settings *set, const struct course *course)
+{
+    if (set->text)
+        return play_text(&course->list[0].play, language(set->language));
+    if (!set->check)
+        return save(set, course);
+    for (size_t i = 0; i < course->count; i++) {
+        const struct played *p = &course->list[i];
+        printf("%s: %zu steps, %u expectations hold\n", p->lesson ? p->lesson : p->script.path, p->play.count,
+               p->play.checked);
+    }
+    return print_text("");
+}
+
+int play_main(int argc, char **argv)
+{
+    struct settings set = {0};
+    int status = read_options(argc, argv, &set);
+    if (status != EXIT_FINE)
+        return status;
+    if (set.help || set.explain)
+        return print_text(set.help ? help : explanation);
+    if (set.list)
+        return list_lessons();
+    struct course course = {0};
+    int result = run_course(&course, set.name);
+    bool any = course.count && course.list[0].play.count;
+    if (any && (result == EXIT_FINE || result == EXIT_FINDING))
+        status = show(&set, &course);
+    return status != EXIT_FINE ? status : result;
+}
