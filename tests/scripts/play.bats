@@ -1,0 +1,149 @@
+#!/usr/bin/env bats
+# quarry play: the lessons, the language and its errors. (The page is tested in tests/scripts/viewer.sh.)
+# timeout: 120
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || exit
+}
+
+# A script of these lines must be refused with exit status 2 and exactly this complaint behind "quarry: ".
+refuses() {
+    printf '%s\n' "${@:2}" >s.play
+    run "$QUARRY_BIN" play s.play --check
+    [ "$status" -eq 2 ] || { echo "status $status: $output"; return 1; }
+    [ "$output" = "quarry: $1" ] || { echo "said: $output"; return 1; }
+}
+
+@test "every lesson runs, and all that it says is so" {
+    run "$QUARRY_BIN" play --check
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$(echo "$output" | grep -c 'expectations hold')" -eq "$(ls "$QUARRY_SOURCE"/lessons/*.play | wc -l)" ]
+}
+
+@test "every mechanism has a lesson" {
+    covered=" $("$QUARRY_BIN" play --list | grep -o '[ME]-[0-9]*' | sort -u | tr '\n' ' ')"
+    for id in M-01 M-02 M-03 M-04 M-05 M-06 M-10 M-11 M-12 M-13 M-14 M-15 M-16 M-17 M-18 M-20 M-21 M-22 M-23 M-24 M-25 \
+        M-30 M-31 M-32 M-33 M-34 M-40 M-41 M-42 M-50 M-51 M-60 M-61 M-62 E-1 E-2 E-3 E-4 E-5 E-6 E-7 E-8 E-9; do
+        case $covered in *" $id "*) ;; *) echo "no lesson covers $id"; return 1 ;; esac
+    done
+}
+
+@test "every step that a lesson explains is explained in both languages" {
+    "$QUARRY_BIN" play --json -o all.json
+    python3 - <<'PY'
+import json, re
+for play in json.load(open("all.json"))["plays"]:
+    assert re.search("[\u4e00-\u9fff]", play["title"]["zh"]), play["lesson"]
+    for step in play["steps"]:
+        e = step["explain"]
+        if e:
+            assert re.search("[\u4e00-\u9fff]", e["zh"]) and not re.search("[\u4e00-\u9fff]", e["en"]), (play["lesson"], step["line"])
+        for event in step["path"]:
+            assert re.search("[\u4e00-\u9fff]", event["text"]["zh"]), event
+PY
+}
+
+@test "a false expectation: exit 1, and what is true instead" {
+    printf 'a = malloc 100\nexpect size(a) == 113\nexpect state a cached\nexpect no call\n' >s.play
+    run "$QUARRY_BIN" play s.play --check
+    [ "$status" -eq 1 ]
+    [[ $output == *"s.play:2:1: expect size(a) == 113: the left side is 112 (0x70), the right side 113 (0x71)"* ]]
+    [[ $output == *"s.play:3:1: expect state a cached: it is 'in-use'"* ]]
+    [[ $output == *"s.play:4:1: expect no call: system calls: mmap brk"* ]]
+}
+
+@test "script errors name line, column and what was expected" {
+    refuses "s.play:1:5: expected a call (malloc, free, realloc, calloc, memalign, write, …), not 'maloc'" 'a = maloc 100'
+    refuses "s.play:1:11: expected malloc SIZE, and the line ends" 'a = malloc'
+    refuses "s.play:1:16: expected the end of the line: malloc takes SIZE" 'a = malloc 100 200'
+    refuses "s.play:2:6: nothing was called 'b' before this line" 'a = malloc 100' 'free b'
+    refuses "s.play:1:12: expected a number (40, 0x28, 40k, 2m), not '12x'" 'a = malloc 12x'
+    refuses "s.play:1:8: expected a thread from 1 to 64, not '0:'" 'thread 0: a = malloc 1'
+    refuses "s.play:1:10: expected ':', not 'a'" 'repeat 3 a = malloc 1'
+    refuses "s.play:2:16: expected one of in-use, unsorted, small, large, fast, cached, inbox, top, mapped, freed, none, not 'lost'" \
+        'a = malloc 1' 'expect state a lost'
+    refuses "s.play:2:1: title, covers, profile, option and env come before the first step" 'a = malloc 1' 'profile default'
+    refuses "s.play:2:5: free gives nothing that 'b' could hold" 'a = malloc 1' 'b = free a'
+    refuses "s.play:1:1: expected a step before the first expectation" 'expect faults == 0'
+    refuses "s.play:2:1: expected a step after what is said here (\`look\` is a step without a call)" 'a = malloc 1' 'en: The end.'
+    refuses "s.play:1:11: fork is for thread 1" 'thread 2: fork'
+}
+
+@test "an empty script, no script, a folder, a binary file" {
+    : >s.play
+    run "$QUARRY_BIN" play s.play
+    [ "$status" -eq 2 ]
+    [[ $output == *"there is no step in this script" ]]
+    run "$QUARRY_BIN" play nothing.play
+    [ "$status" -eq 2 ]
+    [ "$output" = "quarry: play: nothing.play: No such file or directory" ]
+    run "$QUARRY_BIN" play nosuchlesson
+    [ "$status" -eq 2 ]
+    [[ $output == *"there is no lesson 'nosuchlesson' and no such file"* ]]
+    mkdir d.play
+    run "$QUARRY_BIN" play d.play
+    [ "$status" -eq 2 ]
+    printf 'a = malloc 1\n\0\n' >s.play
+    run "$QUARRY_BIN" play s.play
+    [ "$status" -eq 2 ]
+    [ "$output" = "quarry: play: s.play: this is no text" ]
+}
+
+@test "the process ends in a step: the message and the last state are shown; going on needs a restart" {
+    printf 'a = malloc 100\nfree a\nfree a\n' >s.play
+    run "$QUARRY_BIN" play s.play --text --lang en
+    [ "$status" -eq 0 ]
+    [[ $output == *"The process ends: SIGABRT."* ]]
+    [[ $output == *"quarry: double free: 0x"*": this block is already free"* ]]
+    printf 'a = malloc 100\nfree a\nfree a\nb = malloc 1\n' >s.play
+    run "$QUARRY_BIN" play s.play --check
+    [ "$status" -eq 1 ]
+    [[ $output == *"s.play:4:1: b = malloc 1: the process has ended at line 3; \`restart\` begins a new one"* ]]
+    printf 'a = malloc 1m\nfree a\nwrite a 1\n' >s.play
+    run "$QUARRY_BIN" play s.play --text --lang en
+    [[ $output == *"The process ends: SIGSEGV."* ]]
+}
+
+@test "text: the first step shows an empty heap, a pipe gets every step" {
+    printf 'look\na = malloc 100\n' >s.play
+    run "$QUARRY_BIN" play s.play --text --lang en
+    [ "$status" -eq 0 ]
+    [[ $output == *"step 1/2  [1] look"*"(no chunk yet)"*"step 2/2  [2] a = malloc 100"*"112 bytes are cut off the front of top: a."* ]]
+    run "$QUARRY_BIN" play s.play --text --lang zh
+    [[ $output == *"从 top 的前端切下 112 字节"* ]]
+}
+
+@test "json: the path in the order asked, the system calls, the faults, a snapshot for each step" {
+    printf 'a = malloc 100\nb = malloc 200k\n' >s.play
+    "$QUARRY_BIN" play s.play --json >s.json
+    python3 - <<'PY'
+import json
+p = json.load(open("s.json"))
+assert (p["format"], p["version"], p["profile"]) == ("quarry-play", 1, "classic")
+a, b = p["steps"]
+asked = [e["store"] for e in a["path"] if e["did"] == "asked"]
+assert asked == ["tcache", "fast bin", "small bin", "unsorted bin", "larger bins", "top", "top"], asked
+assert [c["name"] for c in a["system_calls"]] == ["mmap", "brk"], a["system_calls"]
+assert a["faults"] == [a["result"] - 16], (a["faults"], a["result"])
+assert a["variables"] == {"a": a["result"]} and b["variables"] == {"a": a["result"], "b": b["result"]}
+assert a["snapshot"]["format"] == "quarry-snapshot" and len(a["snapshot"]["chunks"]["at"]) == 2
+assert [e["did"] for e in b["path"] if e["store"] == "mapped"] == ["took"]
+PY
+}
+
+@test "options: wrong usage is one line and exit 2" {
+    for words in '--nonsense' '--lang fr page' '-o' '--text' 'a b' '--text --json page'; do
+        # shellcheck disable=SC2086
+        run "$QUARRY_BIN" play $words
+        [ "$status" -eq 2 ]
+        [ "${#lines[@]}" -eq 1 ]
+    done
+}
+
+@test "a page that cannot be written: exit 125, no page" {
+    printf 'a = malloc 1\n' >s.play
+    run "$QUARRY_BIN" play s.play -o nowhere/p.html
+    [ "$status" -eq 125 ]
+    [ "$output" = "quarry: play: nowhere/p.html: No such file or directory" ]
+}
