@@ -1,6 +1,6 @@
 #!/bin/sh
 # The page in which one looks at a heap, in a real Chromium (viewer/test).
-# timeout: 180
+# timeout: 300
 # serial
 set -eu
 for command in node chromium; do

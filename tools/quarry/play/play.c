@@ -1,5 +1,5 @@
 /*
- * quarry play: a small script on the real allocator, step by step. Owns: the options, where lessons and the page's template lie.
+ * quarry play: a small script on the real allocator, step by step. Owns: the options, where lessons lie.
  */
 #include "show.h"
 
@@ -14,6 +14,7 @@
 
 #include "command.h"
 #include "memory.h"
+#include "page.h"
 
 static const char help[] =
     "usage: quarry play [OPTIONS] [SCRIPT|LESSON]\n"
@@ -115,7 +116,7 @@ static bool find_file(const char *const folders[2], const char *name, char *path
 }
 
 static const char *const library_folders[2] = {"../lib/quarry", QUARRY_BIN_TO_LIB "/quarry"};
-static const char *const share_folders[2] = {"../share/quarry", QUARRY_BIN_TO_SHARE "/quarry"};
+static const char *const share_folders[2] = {"../share/quarry", QUARRY_BIN_TO_DATA};
 
 static char *read_file(const char *path)
 {
@@ -293,31 +294,21 @@ static void write_course(struct json *j, const struct course *course)
     json_close(j, '}');
 }
 
-/* The page holds one word that the play takes the place of. */
-static bool write_page(FILE *out, const struct course *course)
+static void fill_page(struct json *j, const void *course)
 {
-    static const char place[] = "@PLAY@";
-    char path[PATH_MAX];
-    if (!find_file(share_folders, "play.html", path)) {
-        complain(
-            0,
-            "play: play.html is not in ../share/quarry: Quarry was built without esbuild; --text needs no page");
-        return false;
-    }
-    char *page = read_file(path);
-    char *at = page ? strstr(page, place) : NULL;
-    if (!at) {
-        free(page);
-        return complain(false, "play: %s: there is no %s in it", path, place);
-    }
-    fwrite(page, 1, (size_t)(at - page), out);
-    static struct json j;
-    json_start(&j, out, true);
-    write_course(&j, course);
-    bool done = json_end(&j);
-    fputs(at + strlen(place), out);
-    free(page);
-    return done;
+    write_course(j, course);
+}
+
+static int write_to(FILE *out, bool as_json, const struct course *course)
+{
+    if (!as_json)
+        return page_write("play", "play", "@PLAY@", out, fill_page, course);
+    struct json *j = allocate(sizeof *j);
+    json_start(j, out, false);
+    write_course(j, course);
+    json_end(j); /* a file that did not take it: the caller looks */
+    free(j);
+    return EXIT_FINE;
 }
 
 static int save(const struct settings *set, const struct course *course)
@@ -327,25 +318,17 @@ static int save(const struct settings *set, const struct course *course)
     FILE *out = to_stdout ? stdout : fopen(file, "we");
     if (!out)
         return complain(EXIT_OURSELVES, "play: %s: %s", file, strerror(errno));
-    bool done;
-    if (set->json) {
-        static struct json j;
-        json_start(&j, out, false);
-        write_course(&j, course);
-        done = json_end(&j);
-    } else {
-        done = write_page(out, course);
-    }
+    int status = write_to(out, set->json, course);
     bool failed = fflush(out) != 0 || ferror(out);
-    if (!to_stdout && (fclose(out) != 0 || failed || !done)) {
+    if (!to_stdout)
+        failed |= fclose(out) != 0;
+    if (!to_stdout && (failed || status != EXIT_FINE))
         unlink(file);
-        failed = true;
-    }
-    if (failed && done)
+    if (status != EXIT_FINE)
+        return status;
+    if (failed)
         return complain(EXIT_OURSELVES, "play: cannot write %s: %s", to_stdout ? "standard output" : file,
                         strerror(errno));
-    if (!done)
-        return EXIT_OURSELVES;
     size_t steps = 0;
     for (size_t i = 0; i < course->count; i++)
         steps += course->list[i].play.count;
