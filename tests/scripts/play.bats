@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # quarry play: the lessons, the language and its errors. (The page is tested in tests/scripts/viewer.sh.)
 # timeout: 120
+# builds: release asan
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || exit
@@ -112,6 +113,28 @@ PY
     [[ $output == *"step 1/2  [1] look"*"(no chunk yet)"*"step 2/2  [2] a = malloc 100"*"112 bytes are cut off the front of top: a."* ]]
     run "$QUARRY_BIN" play s.play --text --lang zh
     [[ $output == *"从 top 的前端切下 112 字节"* ]]
+}
+
+@test "text: in a terminal, n and p and the arrow keys step, q quits" {
+    python3 - <<'PY'
+import os, pty, select
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(os.environ["QUARRY_BIN"], ["quarry", "play", "coalesce", "--text", "--lang", "en"])
+
+def shows(step):
+    seen = b""
+    while f"step {step}/10".encode() not in seen or not seen.endswith(b"q quit "):
+        assert select.select([terminal], [], [], 20)[0], (step, seen)
+        seen += os.read(terminal, 65536)
+
+shows(1)
+for keys, step in ((b"n", 2), (b"\033[C", 3), (b"p", 2), (b"\033[D", 1), (b"p", 1)):
+    os.write(terminal, keys)
+    shows(step)
+os.write(terminal, b"q")
+assert os.waitpid(pid, 0)[1] == 0
+PY
 }
 
 @test "json: the path in the order asked, the system calls, the faults, a snapshot for each step" {
