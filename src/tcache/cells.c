@@ -47,9 +47,12 @@ void qy_cell_stacks_init(struct qy_tcache *t)
 }
 
 /*
- * A stack begins with a quarter of its slots. Each time its thread finds it empty it may hold twice as much, up to all of
- * them; a tick begins anew. So a thread that only frees what others allocate keeps little.
+ * A stack begins with a quarter of its slots. When its thread finds it empty after it was full, it may hold twice as much, up
+ * to all of them, while all stacks together stay within bounds; a tick begins anew. So who only frees what others
+ * allocate keeps little, and who uses many sizes keeps little of each.
  */
+#define WIDENED_AT_MOST ((size_t)128 << 10)
+
 static size_t first_slots_for(unsigned cls)
 {
     return (slots_for(cls) + 3) / 4;
@@ -58,9 +61,13 @@ static size_t first_slots_for(unsigned cls)
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = &t->stacks[cls];
-    void **base = t->keys[cls].base;
-    if (stack->limit != base)
-        stack->limit = base + qy_min(slots_for(cls), 2 * (size_t)(stack->limit - base));
+    size_t now = (size_t)(stack->limit - t->keys[cls].base);
+    size_t more = qy_min(slots_for(cls) - now, now), bytes = more * cls * QY_CELL_UNIT;
+    if (!t->was_full[cls] || t->widened_bytes + bytes > WIDENED_AT_MOST)
+        return;
+    t->was_full[cls] = false;
+    t->widened_bytes += bytes;
+    stack->limit += more;
 }
 
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
@@ -251,6 +258,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
         if (t->stacks[cls].limit != t->keys[cls].base)
             t->stacks[cls].limit = t->keys[cls].base + first_slots_for(cls);
     }
+    t->widened_bytes = 0;
 }
 
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
@@ -325,6 +333,7 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
         return;
     }
     if (stack->top == stack->limit) {
+        t->was_full[cls] = true;
         QY_PROBE(TCACHE, FULL, cell, qy_classes[cls].stride);
         qy_cells_flush(t, cls, (room + 1) / 2);
     }

@@ -15,7 +15,7 @@
 
 /*
  * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
- * for a chunk and finds none, little again after a tick. So a thread that only frees what others allocate keeps little.
+ * for a chunk and finds none after it had to give some back, little again after a tick (see cells.c).
  */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_FIRST ((size_t)64 << 10)
@@ -141,6 +141,7 @@ void qy_chunks_flush_all(struct qy_tcache *t)
 /* One stack after the other gives all it has, until a quarter of the room is free. */
 static void make_room(struct qy_tcache *t)
 {
+    t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
         t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
         flush(t, &t->chunks[t->flushed_last]);
@@ -183,7 +184,9 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->stash = NULL;
     request->room = 0;
     if (cached(request->size)) {
-        t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most + BYTES_AT_FIRST / 4);
+        if (t->made_room)
+            t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
+        t->made_room = false;
         struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(request->size));
         request->stash = stack->top;
         request->room = (unsigned)(stack->limit - stack->top);
