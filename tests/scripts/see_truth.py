@@ -10,7 +10,7 @@ quarry's own stop, of which sums and findings are judged.
 # builds: release asan
 import base64, ctypes, json, mmap, os, random, subprocess, sys, tempfile, time
 
-STOPS = int(sys.argv[1]) if len(sys.argv) > 1 else 25
+STOPS = int(sys.argv[1]) if len(sys.argv) > 1 else 18
 QUARRY, CC, SOURCE = os.environ["QUARRY_BIN"], os.environ.get("QUARRY_CC", "gcc"), os.environ["QUARRY_SOURCE"]
 SLOTS, NONE, CHANGING, LIVE = 4096, 0, 1, 2
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
