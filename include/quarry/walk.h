@@ -122,9 +122,10 @@ struct quarry_run {
     uint64_t available[QUARRY_RUN_WORDS]; /* cells that may be handed out */
     uint64_t free[QUARRY_RUN_WORDS];      /* the owner knows they are free */
     uint64_t remote[QUARRY_RUN_WORDS];    /* freed by other threads, not yet collected */
-    bool headers_read;                    /* the next is known */
-    uint64_t
-        headers_free[QUARRY_RUN_WORDS]; /* cells whose header says free: whatever the lists say, they are */
+    /* The rest is known only if the cells' headers could be read. */
+    bool headers_read;
+    uint64_t headers_free[QUARRY_RUN_WORDS]; /* say free: whatever the lists say, they are */
+    uint64_t headers_live[QUARRY_RUN_WORDS]; /* say in use: if on a stack, the slot is of the past */
 };
 
 struct quarry_cache {

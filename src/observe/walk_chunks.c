@@ -260,6 +260,12 @@ static void walk_subheap(struct qy_walk *w, uint64_t base, const struct qy_walk_
     walk_segment(w, &s);
 }
 
+/* Else the break was here once, or a sub-heap is just being made. */
+static bool holds_first_chunk(struct qy_walk *w, uint64_t base)
+{
+    return (qy_walk_marks_of(w, base + sizeof(struct qy_subheap)).marks & QY_WALK_BEGINS) != 0;
+}
+
 static void walk_granule(struct qy_walk *w, uint64_t base, uint64_t granule)
 {
     uint64_t owner = 0;
@@ -274,7 +280,7 @@ static void walk_granule(struct qy_walk *w, uint64_t base, uint64_t granule)
     const struct qy_walk_arena *a = qy_walk_arena_at(w, owner);
     if (!a)
         qy_walk_find(w, base, false, QY_CORRUPTED_HEADER, "the owner of this granule is no arena");
-    else if (index_of(w, a) != 0 || !in_break(w, base))
+    else if ((index_of(w, a) != 0 || !in_break(w, base)) && holds_first_chunk(w, base))
         walk_subheap(w, base, a);
 }
 

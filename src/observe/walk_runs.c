@@ -60,9 +60,11 @@ static void judge_cell(struct qy_walk *w, struct quarry_run *r, unsigned i, uint
     uint64_t cell = r->at + r->first + (uint64_t)i * r->stride;
     if (header == qy_key_when_free(key))
         set_bit(r->headers_free, i);
-    else if (header != key)
+    else if (header == key)
+        set_bit(r->headers_live, i);
+    else
         qy_walk_find(w, cell, doubtful, QY_CORRUPTED_HEADER, "the header of this cell was written over");
-    else if (free_by_bits)
+    if (header == key && free_by_bits)
         qy_walk_find(w, cell, doubtful, QY_CORRUPTED_HEADER,
                      "this cell is free, and its header says that it is in use");
 }

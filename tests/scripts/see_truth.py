@@ -143,8 +143,8 @@ def run(conf, threads, program, folder):
                     count, more, wrong = judge(heap, table, before, conf == "classic:true")
                     statements += count
                     if more:
-                        # A thread inside a call may have several free blocks in hand that no list names yet.
-                        assert threads > 1 or heap["busy"], f"said to be in use, and are not: {[hex(a) for a in wrong[:5]]}"
+                        # A thread inside a call may have several free blocks in hand that no list names; then `busy` is said.
+                        assert heap["busy"], f"said to be in use, and are not: {[hex(a) for a in wrong[:5]]}"
                         excess += more
                 busy += heap["busy"]
                 check_sums(heap)

@@ -232,7 +232,7 @@ static void note_cached_cell(const struct model *m, uint64_t cell, uint32_t cls)
     if (!r || r->state != RUN_OWNED || r->is.cls != cls)
         return; /* a run that came into other hands since: the slot is of the past */
     unsigned index = (unsigned)((cell - r->is.at - r->is.first) / r->is.stride);
-    r->cached[index / 64] |= (uint64_t)1 << (index % 64);
+    r->cached[index / 64] |= (uint64_t)1 << (index % 64) & ~r->is.headers_live[index / 64];
 }
 
 /* ---- joining ---- */

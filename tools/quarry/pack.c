@@ -53,6 +53,8 @@ void pack_number(struct pack *p, uint64_t *n)
 
 void pack_bytes(struct pack *p, void *bytes, size_t count)
 {
+    if (count == 0)
+        return;
     if (p->writing) {
         make_room(p, count);
         memcpy(p->bytes + p->used, bytes, count);

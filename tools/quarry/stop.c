@@ -87,12 +87,24 @@ static int seize(struct stop *s, int tid)
     return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno == ESRCH ? 0 : errno;
 }
 
+/* Where a thread stands that is somebody else's to trace: the last number of "NUMBER ARGUMENTS... SP PC" or "-1 SP PC". */
+static uint64_t pc_of_standing(int pid, int tid)
+{
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/syscall", pid, tid);
+    FILE *file = fopen(path, "re");
+    const char *last = file && fgets(line, sizeof line, file) ? strrchr(line, ' ') : NULL;
+    if (file)
+        fclose(file);
+    return last ? strtoull(last, NULL, 16) : 0;
+}
+
 static int look_whether_it_stands(struct stop *s, int tid)
 {
     char state = thread_state(s->pid, tid);
     if (state != 't' && state != 'T' && state != 'Z' && state != 'X' && state != 0)
         return EPERM;
-    add_thread(s, tid);
+    add_thread(s, tid)->pc = pc_of_standing(s->pid, tid);
     return 0;
 }
 
