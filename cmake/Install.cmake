@@ -31,3 +31,12 @@ if(SCDOC)
   endforeach()
   add_custom_target(man ALL DEPENDS ${man_pages})
 endif()
+
+# gdb's commands: beside the pages; and where a gdb of the same prefix loads them by itself as soon as it sees the library.
+set(gdb_script ${PROJECT_SOURCE_DIR}/tools/gdb/quarry-gdb.py)
+configure_file(${gdb_script} ${PROJECT_BINARY_DIR}/share/quarry/quarry-gdb.py COPYONLY)
+install(FILES ${gdb_script} DESTINATION ${CMAKE_INSTALL_DATADIR}/quarry)
+file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/gdb-auto-load.py CONTENT
+  "import runpy\nrunpy.run_path('${CMAKE_INSTALL_FULL_DATADIR}/quarry/quarry-gdb.py', run_name='quarry-gdb')['register']()\n")
+install(FILES ${PROJECT_BINARY_DIR}/gdb-auto-load.py RENAME $<TARGET_FILE_NAME:quarry_shared>-gdb.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/auto-load${CMAKE_INSTALL_FULL_LIBDIR})

@@ -10,7 +10,7 @@ fail() { echo "install.sh: $*" >&2; exit 1; }
 
 cmake --install "$QUARRY_BUILD" --prefix "$work/prefix" >install.log || fail "cmake --install"
 lib=$(dirname "$(find prefix -name libquarry.so.1)")
-for file in bin/quarry include/quarry/quarry.h; do [ -f "prefix/$file" ] || fail "no $file"; done
+for file in bin/quarry include/quarry/quarry.h share/quarry/quarry-gdb.py; do [ -f "prefix/$file" ] || fail "no $file"; done
 for file in libquarry.so libquarry.a pkgconfig/quarry.pc cmake/Quarry/QuarryConfig.cmake; do
     [ -f "$lib/$file" ] || fail "no $lib/$file"
 done
