@@ -6,6 +6,7 @@
 #include "arena/arena.h"
 #include "base/message.h"
 #include "base/probe.h"
+#include "chunk/freed.h"
 #include "options/options.h"
 #include "run/run.h"
 #include "segment/mapped.h"
@@ -175,6 +176,12 @@ static size_t usable(struct identity id, const void *mem)
     return qy_chunk_usable(qy_mem_chunk(mem));
 }
 
+static void put_home(struct qy_arena *a, void *mem, bool wait)
+{
+    qy_freed_sign(mem);
+    qy_arena_put(a, &mem, 1, wait);
+}
+
 static void free_identified(struct identity id, void *mem)
 {
     if (id.kind == MAPPED) {
@@ -192,7 +199,7 @@ static void free_identified(struct identity id, void *mem)
     if (id.kind == CELL)
         qy_cell_free(t, mem, id.cls);
     else if (!t || t == self || !qy_chunk_push(t, mem))
-        qy_arena_put(id.arena, &mem, 1, !t || id.arena == t->arena);
+        put_home(id.arena, mem, !t || id.arena == t->arena);
     qy_tick(t);
     qy_tcache_leave(t);
 }

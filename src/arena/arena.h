@@ -54,7 +54,7 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
 }
 
 /*
- * Gives `count` blocks back that qy_arena_vet passed. When another thread is busy in the arena, `wait` says whether to wait
+ * Gives `count` blocks back that qy_arena_vet passed and that were signed since, so that they look free to who looks in. When another thread is busy in the arena, `wait` says whether to wait
  * or to leave the blocks in the inbox.
  */
 void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait);

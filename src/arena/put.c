@@ -112,13 +112,11 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
  */
 static void inbox_push(struct qy_arena *a, void *mem)
 {
-    qy_freed_sign(mem);
     QY_PROBE(INBOX, PUT, mem, qy_chunk_size(qy_mem_chunk(mem)));
     void *head = qy_load_relaxed(&a->inbox);
     do {
         *(uintptr_t *)mem = (uintptr_t)head ^ qy_freed_secret;
-    } while (
-        !qy_cas_release(&a->inbox, &head, mem)); /* publishes link and signature to who empties the inbox */
+    } while (!qy_cas_release(&a->inbox, &head, mem)); /* publishes the link to who empties the inbox */
 }
 
 static void *inbox_pop_locked(struct qy_arena *a)
@@ -169,6 +167,7 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool 
         struct qy_chunk *c = qy_mem_chunk(blocks[i]);
         if (!qy_chunk_inuse(c))
             qy_fatal(QY_DOUBLE_FREE, blocks[i], "this block was freed by another thread at the same time");
+        qy_freed_unsign(blocks[i]);
         qy_arena_put_locked(a, c);
     }
     qy_arena_check_locked(a);

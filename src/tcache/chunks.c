@@ -121,13 +121,15 @@ static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
 {
     while (stack->top != stack->base) {
         /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
-        struct qy_arena *a = qy_arena_of(stack->top[-1]);
-        unsigned count = 0;
+        void **from = stack->top;
+        struct qy_arena *a = qy_arena_of(from[-1]);
         do {
-            take_top(t, stack);
-            count++;
-        } while (stack->top != stack->base && qy_arena_of(stack->top[-1]) == a);
-        qy_arena_put(a, stack->top, count, a == t->arena);
+            from--;
+            t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(*from));
+            QY_PROBE(TCACHE, TOOK, *from, qy_chunk_size(qy_mem_chunk(*from)));
+        } while (from != stack->base && qy_arena_of(from[-1]) == a);
+        qy_arena_put(a, from, (unsigned)(stack->top - from), a == t->arena);
+        stack->top = from;
     }
 }
 
