@@ -82,11 +82,11 @@ def target():
 class Heap:
     """One snapshot: a file for `quarry stat` and `quarry explain`, and its contents."""
 
-    def __init__(self, of):
+    def __init__(self, of, *options):
         self.of = of
         self.folder = tempfile.TemporaryDirectory(prefix="quarry-gdb-")
         self.file = os.path.join(self.folder.name, "heap.qs")
-        ask("snapshot", "--whole", of, "-o", self.file)
+        ask("snapshot", *options, of, "-o", self.file)
         self.data = json.loads(ask("snapshot", "--json", self.file))
         chunks = self.data["chunks"]
         self.chunk_at = list(itertools.accumulate(chunks["at"]))
@@ -119,6 +119,14 @@ def heap():
     of = target()
     if not current or current.of != of:
         current = Heap(of)
+    return current
+
+
+def heap_with_lists():
+    """In a very large heap, lists are only read when they are asked for: seconds, where the rest takes less than one."""
+    global current
+    if not heap().data["lists_read"]:
+        current = Heap(current.of, "--whole")
     return current
 
 
@@ -252,7 +260,7 @@ Of long lists the beginning is shown: `set print elements` says how much."""
         word = argument.strip()
         if word and not word.isdecimal():
             raise gdb.GdbError(f"quarry bins: '{word}' is no number of an arena; see `help quarry bins`")
-        h = heap()
+        h = heap_with_lists()
         count = len(h.data["arenas"])
         if word and int(word) >= count:
             raise gdb.GdbError(f"quarry bins: no arena {word}; this heap has {plural(count, 'arena')}, from 0")
@@ -262,8 +270,6 @@ Of long lists the beginning is shown: `set print elements` says how much."""
         for cache in h.data["caches"]:
             if not word or cache["arena"] == int(word):
                 self.show_cache(cache, owners)
-        if not h.data["lists_read"]:
-            print("This heap is so large that its lists were not read; free chunks in them are left out.")
 
     def show_arena(self, h, arena):
         bins = [b for b in h.data["bins"] if b["arena"] == arena and b["chunks"]]
@@ -305,6 +311,8 @@ what the words of its header mean."""
         except gdb.error as error:
             raise gdb.GdbError(f"quarry chunk: {argument.strip()}: {error}")
         h = heap()
+        if h.facts(address).get("state") == "binned":
+            h = heap_with_lists()
         print(h.explain(address), end="")
         facts = h.facts(address)
         if facts.get("what") == "chunk":
