@@ -32,8 +32,9 @@ struct qy_arena {
 
 /* What a caller wants of an arena, and what else he gets. */
 struct qy_request {
-    size_t size;  /* of the chunk: qy_chunk_size_for */
-    void **stash; /* room for more blocks of the same size, should they be at hand */
+    size_t size;      /* of the chunk: qy_chunk_size_for */
+    size_t alignment; /* 0: that of any block; else `size` has the slack for it already */
+    void **stash;     /* room for more blocks of the same size, should they be at hand */
     unsigned room;
     unsigned stashed;     /* how many were put there */
     uintptr_t clean_from; /* the block's memory from here on is known to be zero */

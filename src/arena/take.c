@@ -6,6 +6,7 @@
 #include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
+#include "os/pages.h"
 #include "segment/mapped.h"
 
 /* How many chunks of the unsorted bin one call sorts; the next call goes on where this one stopped. */
@@ -186,14 +187,29 @@ static bool is_large(const struct qy_request *r)
     return r->size >= qy_options.mmap_threshold;
 }
 
+/*
+ * ptmalloc cuts a large request from top when top happens to suffice. In the default profile it is mapped (M-21), unless
+ * that part of top is resident anyway.
+ */
+static bool may_come_from_top(const struct qy_arena *a, const struct qy_request *r)
+{
+    return qy_options.classic || !is_large(r) || a->clean_from > (uintptr_t)a->top + r->size;
+}
+
+/* A mapping will serve: what top holds resident for nobody goes back first, up to as much. */
+static void make_way_locked(struct qy_arena *a, const struct qy_request *r)
+{
+    size_t top = qy_arena_top_size(a);
+    if (top && a->clean_from > (uintptr_t)a->top + qy_page_bytes)
+        qy_arena_trim_top_locked(a, top - qy_min(top, r->size));
+}
+
 static void *take_locked(struct qy_arena *a, struct qy_request *r)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
     qy_arena_drain_locked(a);
-    /* ptmalloc cuts a large request from top when top happens to suffice; in the default profile it is mapped (M-21). */
-    bool from_top = qy_options.classic || !is_large(r);
     void *mem = take_binned(a, r);
-    if (!mem && from_top)
+    if (!mem && may_come_from_top(a, r))
         mem = take_top(a, r);
     if (!mem && a->bins.have_fast) {
         qy_arena_consolidate_locked(a);
@@ -201,6 +217,8 @@ static void *take_locked(struct qy_arena *a, struct qy_request *r)
         if (!mem)
             mem = take_top(a, r);
     }
+    if (!mem && is_large(r) && !qy_options.classic)
+        make_way_locked(a, r);
     qy_arena_check_locked(a);
     return mem;
 }
@@ -213,10 +231,17 @@ static void *grow_and_take(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-/* A fresh mapping is zero throughout. */
-static void *take_mapped(struct qy_request *r, size_t alignment)
+/* What a chunk must have more than its block, so that an aligned block and a chunk in front of it fit. */
+static size_t slack_for(size_t alignment)
 {
-    void *mem = qy_mapped_take(r->size - QY_TAG_BYTES, alignment);
+    return alignment > QY_ALIGNMENT ? alignment + QY_MIN_CHUNK : 0;
+}
+
+/* A fresh mapping is zero throughout. */
+static void *take_mapped(struct qy_request *r)
+{
+    size_t size = r->size - slack_for(r->alignment);
+    void *mem = qy_mapped_take(size - QY_TAG_BYTES, qy_max(r->alignment, QY_ALIGNMENT));
     if (mem)
         r->clean_from = (uintptr_t)mem;
     return mem;
@@ -231,11 +256,11 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     qy_unlock(&a->lock);
     /* M-21: large requests that no free chunk serves get a mapping; any request does when the segment cannot grow. */
     if (!mem && is_large(r))
-        mem = take_mapped(r, QY_ALIGNMENT);
+        mem = take_mapped(r);
     if (!mem)
         mem = grow_and_take(a, r);
     if (!mem && !is_large(r))
-        mem = take_mapped(r, QY_ALIGNMENT);
+        mem = take_mapped(r);
     return mem;
 }
 
@@ -270,23 +295,11 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
 
 void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size)
 {
-    struct qy_request r = {.size = size};
-    if (size + alignment + QY_MIN_CHUNK >= qy_options.mmap_threshold) {
-        void *mapped = take_mapped(&r, alignment);
-        if (mapped)
-            return mapped;
-    }
-    r.size = size + alignment + QY_MIN_CHUNK;
+    struct qy_request r = {.size = size + slack_for(alignment), .alignment = alignment};
     void *mem = qy_arena_take(a, &r);
-    if (!mem)
-        return NULL;
-    if (!qy_granule_of((uintptr_t)mem)) {
-        /* No segment could serve, so it is a mapping; one that is aligned takes its place. */
-        qy_mapped_free(mem);
-        r.size = size;
-        return take_mapped(&r, alignment);
-    }
     struct qy_chunk *c = qy_mem_chunk(mem);
+    if (!mem || qy_chunk_is_mmapped(c))
+        return mem; /* a mapping is aligned already */
     uintptr_t aligned = qy_align_up((uintptr_t)mem, alignment);
     if (aligned != (uintptr_t)mem && aligned - (uintptr_t)mem < QY_MIN_CHUNK)
         aligned += alignment; /* the part in front must be a chunk */

@@ -4,6 +4,7 @@
 #include "arena/internal.h"
 #include "base/probe.h"
 #include "chunk/freed.h"
+#include "segment/mapped.h"
 
 /* What is looked at here may just be changed by another thread: without the arena's lock, `false` is a suspicion. */
 
@@ -38,12 +39,15 @@ static bool prev_sound(const struct qy_chunk *c)
 struct vetted {
     struct qy_arena *arena; /* NULL: no arena's memory */
     struct qy_granule *granule;
-    struct qy_chunk *next;
+    struct qy_chunk *next; /* NULL: no block of the arena begins here */
 };
 
-static QY_COLD void not_a_block(const void *mem, struct qy_place p)
+/* In the arena's granule; but the kernel may have put a mapping behind the break, into the same one. */
+static QY_COLD struct qy_arena *not_a_block(const void *mem)
 {
-    if (((uintptr_t)mem & QY_TAG_BITS) || !qy_place_begins(p))
+    if (qy_mapped_find(mem))
+        return NULL;
+    if (((uintptr_t)mem & QY_TAG_BITS) || !qy_chunk_begins(qy_mem_chunk(mem)))
         qy_fatal(QY_INVALID_POINTER, mem, "no block begins here");
     qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
 }
@@ -57,7 +61,7 @@ QY_INLINE struct vetted vet_block(const void *mem)
         return v;
     struct qy_place p = qy_place_in(g, c);
     if (QY_UNLIKELY(((uintptr_t)mem & QY_TAG_BITS) || !qy_place_inuse(p)))
-        not_a_block(mem, p);
+        return v;
     size_t word = qy_load_relaxed(&c->size), size = word & ~QY_TAG_BITS;
     if (QY_UNLIKELY((word & (QY_TAG_BITS & ~QY_PREV_INUSE)) != qy_arena_tag(v.arena) ||
                     !qy_place_has_size(p, c, size)))
@@ -79,8 +83,10 @@ static QY_COLD void look_again(struct qy_arena *a, const void *mem)
     struct qy_chunk *c = qy_mem_chunk(mem);
     qy_lock(&a->lock);
     struct vetted v = vet_block(mem);
-    bool prev = prev_sound(c), next = next_sound(a, v.next, qy_place_of(v.next));
+    bool prev = prev_sound(c), next = v.next && next_sound(a, v.next, qy_place_of(v.next));
     qy_unlock(&a->lock);
+    if (!v.next)
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block was freed by another thread at the same time");
     if (!prev)
         qy_fatal(QY_CORRUPTED_HEADER, mem, "the size before this block was written over");
     if (!next)
@@ -91,8 +97,8 @@ struct qy_arena *qy_arena_vet(const void *mem)
 {
     QY_PROBE(GATE, ASKED, mem, 0);
     struct vetted v = vet_block(mem);
-    if (!v.arena)
-        return NULL;
+    if (QY_UNLIKELY(!v.next))
+        return v.arena ? not_a_block(mem) : NULL;
     struct qy_chunk *c = qy_mem_chunk(mem);
     if (QY_UNLIKELY(!neighbours_sound(&v, c)))
         look_again(v.arena, mem);

@@ -96,6 +96,33 @@ QTEST("what an ended thread left free goes back by itself (M-23, M-33)")
     QT_CHECKF(qt_rss_kib() - before < 8 * K, "%ld KiB before, %ld after", before, qt_rss_kib());
 }
 
+/* Touched, 100 KiB at a time, and free again: all of it in top, since nothing else was asked for. */
+static void leave_idle_in_top(size_t bytes)
+{
+    enum { PIECE = 100 * K };
+    static void *pieces[1000];
+    size_t count = bytes / PIECE;
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = malloc(PIECE);
+        memset(pieces[i], 1, PIECE);
+    }
+    for (size_t i = count; i-- > 0;)
+        free(pieces[i]);
+}
+
+QTEST("a large block does not become resident beside what top holds idle (M-21, M-23)")
+{
+    no_huge_pages();
+    leave_idle_in_top(32 * M);
+    long before = qt_rss_kib();
+    char *smaller = malloc(16 * M), *larger = malloc(64 * M);
+    memset(smaller, 1, 16 * M);
+    memset(larger, 1, 30 * M);
+    QT_CHECKF(qt_rss_kib() - before < 16 * K, "%ld KiB before, %ld after 46 MiB", before, qt_rss_kib());
+    free(smaller);
+    free(larger);
+}
+
 QTEST("a program that allocates nothing more may keep it, but the next request starts the return (M-23)")
 {
     long before = qt_rss_kib();
