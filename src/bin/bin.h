@@ -113,7 +113,7 @@ QY_INLINE unsigned qy_fast_index(size_t chunk_size)
 void qy_fast_push(struct qy_bins *bins, struct qy_chunk *c);
 struct qy_chunk *qy_fast_pop(struct qy_bins *bins, size_t chunk_size);
 
-/* Walks every list and aborts when an invariant is broken (docs/invariants.md, I-10 to I-16). */
-void qy_bins_check(struct qy_bins *bins);
+/* Walks every list and aborts when an invariant is broken (docs/invariants.md, I-10 to I-20). Returns how many chunks it saw. */
+size_t qy_bins_check(struct qy_bins *bins);
 
 #endif

@@ -28,12 +28,13 @@ static void check_free_chunk(struct qy_bins *bins, struct qy_chunk *c)
     must(c->fd->bk == c && c->bk->fd == c, c, "I-16: fd and bk agree");
 }
 
-void qy_bins_check(struct qy_bins *bins)
+size_t qy_bins_check(struct qy_bins *bins)
 {
+    size_t chunks = 0;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         struct qy_chunk *head = qy_bin_head(bins, i);
         size_t last_size = SIZE_MAX;
-        for (struct qy_chunk *c = head->fd; c != head; c = c->fd) {
+        for (struct qy_chunk *c = head->fd; c != head; c = c->fd, chunks++) {
             size_t size = qy_chunk_size(c);
             check_free_chunk(bins, c);
             if (i == QY_UNSORTED)
@@ -49,4 +50,5 @@ void qy_bins_check(struct qy_bins *bins)
             last_size = size;
         }
     }
+    return chunks;
 }

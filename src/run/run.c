@@ -166,17 +166,18 @@ unsigned qy_run_purge(struct qy_run *run, bool all)
     return purged;
 }
 
-unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most)
+unsigned qy_run_take(struct qy_run *run, void **end, unsigned most)
 {
     while (run->free == 0 && run->available < run->cells)
         carve_page(run);
-    size_t stride = qy_classes[run->cls].stride;
-    char *first = cell_at(run, 0);
-    unsigned count = (unsigned)qy_min(most, run->free), w = run->first_word;
-    for (unsigned i = 0; i < count;) {
+    const size_t stride = qy_classes[run->cls].stride;
+    const unsigned count = (unsigned)qy_min(most, run->free);
+    unsigned w = run->first_word;
+    for (unsigned left = count; left > 0;) {
+        const char *first = cell_at(run, w * 64);
         uint64_t bits = run->free_bits[w];
-        for (; bits && i < count; bits &= bits - 1)
-            cells[i++] = first + (w * 64 + qy_low_bit(bits)) * stride;
+        for (; bits && left > 0; bits &= bits - 1, left--)
+            *--end = (void *)(first + qy_low_bit(bits) * stride);
         run->free_bits[w] = bits;
         w += !bits;
     }
@@ -185,20 +186,22 @@ unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most)
     return count;
 }
 
-void qy_run_put(struct qy_run *run, void *const *cells, unsigned count)
+unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
 {
     const struct qy_class *k = &qy_classes[run->cls];
-    unsigned lowest = run->first_word;
-    for (unsigned i = 0; i < count; i++) {
-        unsigned index = cell_index(k, cells[i]), w = index / 64;
+    const uintptr_t base = (uintptr_t)qy_run_base(run);
+    unsigned lowest = run->first_word, count = 0;
+    do {
+        unsigned index = cell_index(k, cells[count]), w = index / 64;
         uint64_t bit = (uint64_t)1 << (index % 64), bits = run->free_bits[w];
         if (QY_UNLIKELY(bits & bit))
-            already_free(cells[i]);
+            already_free(cells[count]);
         run->free_bits[w] = bits | bit;
-        lowest = qy_min(lowest, w);
-    }
+        lowest = (unsigned)qy_min(lowest, w);
+    } while (++count < most && (uintptr_t)cells[count] - base < QY_RUN_BYTES);
     run->free = (uint16_t)(run->free + count);
     run->first_word = (uint16_t)lowest;
+    return count;
 }
 
 bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)

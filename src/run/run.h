@@ -98,13 +98,16 @@ unsigned qy_cell_vet(const void *cell);
 void qy_run_start(struct qy_run *run, unsigned cls, void *owner);
 
 /*
- * Takes up to `most` free cells, lowest address first; returns how many went to cells[]. Headers are carved a page at a time,
- * when no other cell is free, so memory that is not handed out is not touched.
+ * Takes up to `most` free cells, the lowest; returns how many. They go to end[-1], end[-2], …, upwards in address. Headers are
+ * carved a page at a time, when no other cell is free, so memory that is not handed out is not touched.
  */
-unsigned qy_run_take(struct qy_run *run, void **cells, unsigned most);
+unsigned qy_run_take(struct qy_run *run, void **end, unsigned most);
 
-/* The owner gives `count` cells of this run back. A cell that is already free is fatal. */
-void qy_run_put(struct qy_run *run, void *const *cells, unsigned count);
+/*
+ * The owner gives those of `most` cells back that lie in this run, up to the first that does not; the first one does. Returns how
+ * many. A cell that is already free is fatal.
+ */
+unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most);
 
 /*
  * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put the

@@ -1,12 +1,15 @@
 /*
  * Cells between the stacks of a thread cache and the runs: refill, flush, and what comes back from other threads.
  */
+#include <string.h>
+
 #include "base/message.h"
 #include "base/probe.h"
 #include "options/options.h"
 #include "tcache/internal.h"
 
-/* Runs that one refill takes cells from, and runs that it collects from the inbox: bounds on its time. */
+/* Cells that one refill takes, runs that it takes them from, and runs that it collects from the inbox: bounds on its time. */
+#define REFILL_AT_MOST 127
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
 
@@ -186,13 +189,18 @@ static void notify(struct qy_run *run)
         qy_runs_tidy(owner, QY_KEEP);
 }
 
+static bool share_run(const void *a, const void *b)
+{
+    return ((uintptr_t)a ^ (uintptr_t)b) < QY_RUN_BYTES;
+}
+
 /* The end of the cells from `from` on that lie in one run. */
 static unsigned same_run(void *const *cells, unsigned from, unsigned count)
 {
-    const uintptr_t first = (uintptr_t)cells[from];
+    const void *first = cells[from];
     do
         from++;
-    while (from < count && ((uintptr_t)cells[from] ^ first) < QY_RUN_BYTES);
+    while (from < count && share_run(first, cells[from]));
     return from;
 }
 
@@ -201,16 +209,16 @@ static unsigned put_own_cells(struct qy_tcache *t, void **cells, unsigned count)
 {
     unsigned others = 0;
     qy_lock(&t->lock);
-    for (unsigned i = 0, end; i < count; i = end) {
+    for (unsigned i = 0; i < count;) {
         struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
-        end = same_run(cells, i, count);
         if (run->owner != t) {
-            while (i < end)
+            for (unsigned end = same_run(cells, i, count); i < end;)
                 cells[others++] = cells[i++];
             continue;
         }
-        QY_PROBE(RUN, PUT, cells[i], (end - i) * qy_classes[run->cls].stride);
-        qy_run_put(run, cells + i, end - i);
+        unsigned put = qy_run_put(run, cells + i, count - i);
+        QY_PROBE(RUN, PUT, cells[i], put * qy_classes[run->cls].stride);
+        i += put;
         run_changed_locked(t, run); /* may give the run to the zone: it is not looked at again */
     }
     qy_unlock(&t->lock);
@@ -229,11 +237,18 @@ static void put_others_cells(void *const *cells, unsigned count)
     }
 }
 
-static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
+/* The descriptors of a batch may be far apart: ask for all of them before the first is needed. */
+static void prefetch_runs(void *const *cells, unsigned count)
 {
-    /* The descriptors of a batch are far apart: ask for all of them before the first is needed. */
+    if (share_run(cells[0], cells[count - 1]))
+        return;
     for (unsigned i = 0; i < count; i = same_run(cells, i, count))
         __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
+}
+
+static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
+{
+    prefetch_runs(cells, count);
     put_others_cells(cells, t ? put_own_cells(t, cells, count) : count);
 }
 
@@ -242,10 +257,9 @@ void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
     struct qy_stack *stack = qy_stack_at(t, cls * QY_CELL_UNIT);
     void **base = t->keys[cls].base;
     put_cells(t, base, count);
-    unsigned left = (unsigned)(stack->top - base) - count;
+    size_t left = (size_t)(stack->top - base) - count;
     QY_PROBE(TCACHE, EMPTIED, base[0], count * qy_classes[cls].stride);
-    for (unsigned i = 0; i < left; i++)
-        base[i] = base[count + i];
+    memmove(base, base + count, left * sizeof *base);
     stack->top = base + left;
 }
 
@@ -280,7 +294,8 @@ static void *revive(struct qy_tcache *t, void *cell, unsigned cls)
     return cell;
 }
 
-static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **cells, unsigned wanted)
+/* To end[-1], end[-2], …, upwards in address within a run; returns how many. */
+static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **end, unsigned wanted)
 {
     unsigned count = 0;
     collect_locked(t, COLLECT_AT_MOST);
@@ -289,7 +304,7 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **cell
         struct qy_run *run = t->runs[cls];
         if (count > 0 ? !run || run->free == 0 : !(run = run_with_cells(t, cls)))
             break;
-        count += qy_run_take(run, cells + count, wanted - count);
+        count += qy_run_take(run, end - count, wanted - count);
         if (!qy_run_has_cells(run))
             unlist_run_locked(t, run);
     }
@@ -304,19 +319,18 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     if (stack->top != base) /* the fast path was closed, or did not like what it saw */
         return revive(t, *--stack->top, cls);
     widen_stack(t, cls);
-    void *cells[128];
-    unsigned wanted =
-        1 + (unsigned)qy_min((size_t)(stack->limit - base) / 2, sizeof cells / sizeof cells[0] - 1);
+    size_t room = (size_t)(stack->limit - base);
+    void *only, **cells = room ? base : &only;
+    unsigned wanted = 1 + (unsigned)qy_min(room / 2, REFILL_AT_MOST);
     qy_lock(&t->lock);
-    unsigned count = take_cells_locked(t, cls, cells, wanted);
+    unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
     qy_unlock(&t->lock);
     if (count == 0)
         return NULL;
-    /* Lowest address on top, so that blocks are handed out upwards. */
-    for (unsigned i = count - 1; i > 0; i--)
-        *stack->top++ = cells[i];
-    QY_PROBE(RUN, TOOK, cells[0], count * qy_classes[cls].stride);
-    return revive(t, cells[0], cls);
+    memmove(cells, cells + (wanted - count), count * sizeof *cells);
+    QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);
+    stack->top = base + (count - 1);
+    return revive(t, cells[count - 1], cls);
 }
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)

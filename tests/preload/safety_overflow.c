@@ -2,6 +2,7 @@
  * A write past the end of a block, or before its start, is reported at the latest when the block or its neighbour is
  * freed (M-51, E-9).
  */
+/* not: check */
 /* timeout: 180 */
 #include "safety.h"
 

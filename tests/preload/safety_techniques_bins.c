@@ -1,6 +1,7 @@
 /*
  * Techniques against unsorted, small and large bins and against merging (how2heap): none reaches its goal (M-50).
  */
+/* not: check */
 /* variants: default classic run_max0 notcache onearena */
 #include "safety_attack.h"
 

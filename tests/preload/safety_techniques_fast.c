@@ -2,6 +2,7 @@
  * Techniques against the fast bins (how2heap): none reaches its goal (M-50). In the default profile, where small blocks are
  * cells, they meet runs instead.
  */
+/* not: check */
 /* variants: default classic run_max0 notcache onearena */
 #include "safety_attack.h"
 

@@ -1,6 +1,7 @@
 /*
  * Techniques against a thread cache (how2heap, tcache and safe-linking): none reaches its goal (M-50).
  */
+/* not: check */
 /* variants: default classic run_max0 notcache onearena */
 #include "safety_attack.h"
 

@@ -1,6 +1,7 @@
 /*
  * Techniques against top and mappings (how2heap): none reaches its goal (M-50).
  */
+/* not: check */
 #include "safety_attack.h"
 
 static const size_t sizes[] = {0x88, 0x100, 0x1f8, 0x3f8, 0x408, 0x418, 0x4f8, 0x5f8, 0xff8};
