@@ -93,7 +93,7 @@ one_line() {
     run in_gdb ./blocks default -ex 'core-file default.core' -ex 'quarry heap'
     says "core file of process" "live " "= mapped " "segment " "runs" "break of arena 0" "arena 0, the main arena, at 0x" "top at 0x"
     run in_gdb ./blocks classic -ex 'core-file classic.core' -ex 'quarry heap'
-    says "classic profile" "cached " "binned " "= mapped " "break of arena 0"
+    says "classic profile" "thread caches " "bins " "= mapped " "break of arena 0"
 }
 
 @test "heap: the same figures as quarry stat has for the core" {
@@ -139,9 +139,9 @@ one_line() {
     for from in "default|-ex|break look|-ex|run" "default|-ex|core-file default.core" "classic|-ex|core-file classic.core"; do
         IFS='|' read -ra looking <<<"$from"
         run in_gdb ./blocks "${looking[@]}" -ex 'quarry chunk freed' -ex 'quarry chunk behind + 8' -ex 'quarry chunk mapped'
-        says "the start of its memory of a chunk" "free, in " "Behind it: " "in use" "Chunk header at 0x" "prev_size" "P: the chunk before is in use" \
+        says "the start of the memory of a chunk" "free, in " "Behind it: " "in use" "Chunk header at 0x" "prev_size" "P: the chunk before is in use" \
             "fd " "the head of the bin" "bk " "the head of the bin" \
-            "byte 8 of its memory" "Before it: " "free" "Chunk header" "the chunk before, at 0x" "is free and has 5" "no flags" \
+            "byte 8 of the memory" "Before it: " "free" "Chunk header" "the chunk before, at 0x" "is free and has 5" "no flags" \
             "a mapping of its own" "M: a mapping of its own"
     done
 }

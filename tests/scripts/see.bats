@@ -129,10 +129,38 @@ assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"][
     [[ $output == *'quarry_heap_bytes{part="live"}'* && $output == *"# EOF" ]]
 }
 
+@test "words for people, keys for programs" {
+    run --separate-stderr "$quarry" stat "$pid"
+    [[ $output == *"thread caches "* && $output == *"free runs "* ]]
+    [[ $output != *_* ]]
+    "$quarry" stat --json "$pid" | python3 -c 'import json, sys; assert "free_runs" in json.load(sys.stdin)["figures"]'
+}
+
+@test "--whole is understood by all four" {
+    "$quarry" stat --whole "$pid" | grep -q live
+    "$quarry" explain --whole "$small" "$pid" | grep -q "in use"
+    for command in stat explain map snapshot; do
+        "$quarry" "$command" --help | grep -q -- --whole
+    done
+}
+
+@test "no bit of an address is lost in JSON" {
+    grep -q vsyscall "/proc/$pid/maps" || skip "no mapping beyond 2^53 here"
+    "$quarry" snapshot --json "$pid" >heap.json
+    python3 - "$pid" <<'EOF'
+import json, sys
+number = lambda v: int(v, 16) if isinstance(v, str) else v
+said = {(number(m["from"]), number(m["to"])) for m in json.load(open("heap.json"), parse_int=lambda s: int(float(s)))["maps"]}
+there = {tuple(int(a, 16) for a in line.split()[0].split("-")) for line in open(f"/proc/{sys.argv[1]}/maps")}
+assert said == there, said ^ there
+EOF
+    [ "$("$quarry" explain --json 0xffffffffff600008 "$pid" | python3 -c 'import json,sys; print(json.load(sys.stdin)["address"])')" = 0xffffffffff600008 ]
+}
+
 @test "explain knows blocks, free blocks and what is not ours" {
     run --separate-stderr "$quarry" explain "$small" "$pid"
     [ "$status" -eq 0 ]
-    [[ $output == *"the start of its memory"*"in use"* ]]
+    [[ $output == *"the start of the memory"*"in use"* ]]
     run "$quarry" explain "$large" "$pid"
     [[ $output == *"a mapping of its own"* ]]
     run "$quarry" explain "$freed" "$pid"

@@ -76,6 +76,16 @@ def free_chunk(heap):
     return None
 
 
+def cut_off(program, whole, word):
+    """Chunks that no list leads to any more are said to be in none, and what stands in the link is shown to the last bit."""
+    bins = [b for b in whole["bins"] if b["kind"] in ("unsorted", "small", "large") and len(b["chunks"]) > 2]
+    heap = program.damage(bins[0]["chunks"][0] + 16, word)
+    must_find(heap, "corrupted list", "fd of the first chunk of a bin")
+    assert hex(0x4141414141414141) in heap["chunks"]["fd"], "what was written over fd is not shown"
+    lost = heap["chunks"]["state"].count(heap["states"].index("moving"))
+    assert lost >= len(bins[0]["chunks"]) - 2, f"{lost} of {len(bins[0]['chunks'])} chunks are in no list"
+
+
 def cases(program, conf):
     """Damage with a name: each is found, and named as docs/messages.md names it."""
     whole = heap_of(program.pid)
@@ -87,6 +97,7 @@ def cases(program, conf):
     at, size = free_chunk(whole)
     must_find(program.damage(at + 8, word), "corrupted header", "size of a free chunk")
     must_find(program.damage(at + 16, word), "corrupted list", "fd of a free chunk")
+    cut_off(program, whole, word)
     must_find(program.damage(at + 24, word), "corrupted list", "bk of a free chunk")
     must_find(program.damage(at + size, word), "corrupted header", "foot of a free chunk")
     top = whole["arenas"][0]["top"]

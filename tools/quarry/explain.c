@@ -17,8 +17,9 @@ static const char help[] =
     "Says what an address is: which block, cell, run, chunk, segment or mapping it lies in, in what state, and what\n"
     "lies beside it. ADDRESS is hexadecimal with 0x, or decimal.\n"
     "\n"
-    "  --json    the same as JSON\n"
-    "  --help    this text\n"
+    "  --json     the same as JSON\n"
+    "  --whole    look at the headers of all blocks, however large the heap is; the stop is longer\n"
+    "  --help     this text\n"
     "\n"
     "Exit status: 0; 1 nothing is known of the address, or the target cannot be looked at; 2 wrong usage.\n";
 
@@ -68,7 +69,7 @@ static const char *const state_sentences[STATES] = {
     [STATE_FENCE] = "a fencepost: it closes a segment off",
     [STATE_MAPPED] = "in use, a mapping of its own",
     [STATE_BROKEN] = "in use, and its size word was written over",
-    [STATE_MOVING] = "free, in the hands of a thread at that moment",
+    [STATE_MOVING] = "free, in no list: a thread had it in hand, or the list that it is in is damaged",
 };
 
 static const char *tag_letters(unsigned tags)
@@ -89,12 +90,12 @@ static const char *place_in_block(uint64_t address, uint64_t header, uint64_t me
 {
     static char place[64];
     if (address == mem)
-        return "the start of its memory";
+        return "the start of the memory";
     if (address < mem)
-        return address >= header ? "its header" : "the padding before it";
+        return address >= header ? "in the header" : "in the padding before the header";
     if (address >= end)
-        return "behind its memory";
-    snprintf(place, sizeof place, "byte %" PRIu64 " of its memory", address - mem);
+        return "behind the memory";
+    snprintf(place, sizeof place, "byte %" PRIu64 " of the memory", address - mem);
     return place;
 }
 
@@ -217,7 +218,7 @@ static void say_cell(struct answer *a, const struct run *r)
         [CELL_FREE] = "free",
         [CELL_REMOTE] = "free: another thread freed it, and its owner has not collected it yet",
         [CELL_CACHED] = "free, kept by a thread for its next malloc",
-        [CELL_MOVING] = "free, in the hands of a thread at that moment",
+        [CELL_MOVING] = "free, in no list: a thread had it in hand",
     };
     static const char *const names[] = {"none", "in use", "free", "remote", "cached", "moving"};
     uint64_t offset = a->address - r->is.at + 8, first = r->is.first; /* a header is part of its cell */
@@ -326,6 +327,7 @@ static void explain(struct answer *a)
 struct settings {
     const char *address, *target;
     bool json, help;
+    struct capture_options capture;
 };
 
 static int read_options(int argc, char **argv, struct settings *set)
@@ -337,6 +339,8 @@ static int read_options(int argc, char **argv, struct settings *set)
             return EXIT_FINE;
         } else if (strcmp(word, "--json") == 0) {
             set->json = true;
+        } else if (strcmp(word, "--whole") == 0) {
+            set->capture.whole = true;
         } else if (word[0] == '-') {
             return complain(EXIT_USAGE, "explain: unknown option '%s'; see `quarry explain --help`", word);
         } else if (!set->address) {
@@ -398,8 +402,7 @@ int explain_main(int argc, char **argv)
         return complain(EXIT_USAGE, "explain: '%s' is no address (hexadecimal with 0x, or decimal)",
                         set.address);
     struct model m;
-    static const struct capture_options options;
-    status = capture("explain", set.target, &options, &m);
+    status = capture("explain", set.target, &set.capture, &m);
     if (status == EXIT_FINE)
         status = answer(&set, address, &m);
     model_free(&m);

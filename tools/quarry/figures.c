@@ -6,20 +6,20 @@
 #include <string.h>
 
 const struct part_text part_texts[PARTS] = {
-    [PART_LIVE] = {"live", "in blocks that the program holds"},
-    [PART_ROUNDING] = {"rounding", "headers and padding of these blocks"},
-    [PART_CACHED] = {"cached", "free, kept by threads for their next malloc"},
-    [PART_FREE_CELLS] = {"free_cells", "free cells of runs that threads own"},
-    [PART_FAST] = {"fast", "free, in fast bins"},
-    [PART_BINNED] = {"binned", "free, in bins"},
-    [PART_INBOX] = {"inbox", "freed by other threads, waiting for the arena"},
-    [PART_MOVING] = {"moving", "free, in the hands of a thread at that moment"},
-    [PART_TOP] = {"top", "top chunks, at the ends of segments"},
-    [PART_FENCE] = {"fence", "fenceposts"},
-    [PART_UNCARVED] = {"uncarved", "parts of runs that hold no cells"},
-    [PART_FREE_RUNS] = {"free_runs", "runs no thread owns, and room for more"},
-    [PART_METADATA] = {"metadata", "what Quarry needs to know all this"},
-    [PART_OTHER] = {"other", "reserve of sub-heaps, holes, damaged parts"},
+    [PART_LIVE] = {"live", "live", "in blocks that the program holds"},
+    [PART_ROUNDING] = {"rounding", "rounding", "headers and padding of these blocks"},
+    [PART_CACHED] = {"cached", "thread caches", "free, kept by threads for their next malloc"},
+    [PART_FREE_CELLS] = {"free_cells", "free cells", "free small blocks, in runs that threads own"},
+    [PART_FAST] = {"fast", "fast bins", "free chunks, not merged with their neighbours"},
+    [PART_BINNED] = {"binned", "bins", "free chunks, merged, in bins by size"},
+    [PART_INBOX] = {"inbox", "inboxes", "freed by other threads, waiting for the arena"},
+    [PART_MOVING] = {"moving", "in no list", "free; a thread had them in hand, or the list is damaged"},
+    [PART_TOP] = {"top", "top", "free, at the ends of segments; used last"},
+    [PART_FENCE] = {"fence", "fenceposts", "they close segments off"},
+    [PART_UNCARVED] = {"uncarved", "not carved", "parts of runs that hold no cells"},
+    [PART_FREE_RUNS] = {"free_runs", "free runs", "runs no thread owns, and room for more"},
+    [PART_METADATA] = {"metadata", "metadata", "what Quarry needs to know all this"},
+    [PART_OTHER] = {"other", "other", "reserve of sub-heaps, holes, damaged parts"},
 };
 
 /* ---- residency: per segment, how many pages before each page are resident ---- */

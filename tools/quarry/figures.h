@@ -25,7 +25,7 @@ enum part {
 };
 
 struct part_text {
-    const char *name, *text;
+    const char *key, *name, *text; /* `key` is for programs, the others are for people */
 };
 extern const struct part_text part_texts[PARTS];
 

@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 void json_start(struct json *j, FILE *out, bool in_html)
@@ -117,10 +118,17 @@ void json_text(struct json *j, const char *text)
     put_escaped(j, text);
 }
 
+#define LARGEST_SAFE (((uint64_t)1 << 53) - 1)
+
 void json_number(struct json *j, uint64_t n)
 {
     char digits[24];
     size_t at = sizeof digits;
+    if (n > LARGEST_SAFE) {
+        snprintf(digits, sizeof digits, "0x%" PRIx64, n);
+        json_text(j, digits);
+        return;
+    }
     do
         digits[--at] = (char)('0' + n % 10);
     while (n /= 10);
@@ -130,8 +138,8 @@ void json_number(struct json *j, uint64_t n)
 
 void json_signed(struct json *j, int64_t n)
 {
-    if (n >= 0) {
-        json_number(j, (uint64_t)n);
+    if (n >= 0 || n < -(int64_t)LARGEST_SAFE) {
+        json_number(j, (uint64_t)n); /* a text for the latter: its 64 bits */
         return;
     }
     value(j);

@@ -25,8 +25,8 @@ void json_open(struct json *j, char bracket); /* '{' or '[' */
 void json_close(struct json *j, char bracket);
 void json_key(struct json *j, const char *name);
 void json_text(struct json *j, const char *text); /* NULL is null */
-void json_number(struct json *j, uint64_t n);
 void json_signed(struct json *j, int64_t n);
+void json_number(struct json *j, uint64_t n); /* beyond 2^53, where readers round: a text, "0x..." */
 void json_bool(struct json *j, bool b);
 void json_null(struct json *j);
 void json_base64(struct json *j, const void *bytes, size_t count);

@@ -95,7 +95,7 @@ void snapshot_json_figures(struct json *j, const struct figures *f)
     json_open(j, '{');
     write_figure(j, "mapped", &f->mapped, f->residency_known);
     for (unsigned i = 0; i < PARTS; i++)
-        write_figure(j, part_texts[i].name, &f->parts[i], f->residency_known);
+        write_figure(j, part_texts[i].key, &f->parts[i], f->residency_known);
     json_close(j, '}');
     json_line(j);
 }
@@ -218,69 +218,64 @@ static void write_arenas(struct json *j, const struct model *m)
 
 /* One column of the chunks. */
 static void write_column(struct json *j, const struct model *m, const char *name,
-                         int64_t (*value)(const struct chunk *c, const struct chunk *before))
+                         uint64_t (*value)(const struct chunk *c, const struct chunk *before))
 {
     const struct chunk *before = NULL;
     json_key(j, name);
     json_open(j, '[');
     for (size_t i = 0; i < m->chunk_count; before = &m->chunks[i++])
-        json_signed(j, value(&m->chunks[i], before));
+        json_number(j, value(&m->chunks[i], before));
     json_close(j, ']');
     json_line(j);
 }
 
-static int64_t at_delta(const struct chunk *c, const struct chunk *before)
+static uint64_t at_delta(const struct chunk *c, const struct chunk *before)
 {
-    return (int64_t)(c->at - (before ? before->at : 0));
+    return c->at - (before ? before->at : 0);
 }
 
-static int64_t size_of(const struct chunk *c, const struct chunk *before)
+static uint64_t size_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
-    return (int64_t)c->size;
+    return c->size;
 }
 
-static int64_t prev_size_of(const struct chunk *c, const struct chunk *before)
+static uint64_t prev_size_of(const struct chunk *c, const struct chunk *before)
 {
     if (c->state == STATE_MAPPED)
-        return (int64_t)c->fd;
-    return before && !(c->tags & 1) && before->at + before->size == c->at ? (int64_t)before->size : 0;
+        return c->fd;
+    return before && !(c->tags & 1) && before->at + before->size == c->at ? before->size : 0;
 }
 
-static int64_t tags_of(const struct chunk *c, const struct chunk *before)
+static uint64_t tags_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
     return c->tags;
 }
 
-static int64_t state_of(const struct chunk *c, const struct chunk *before)
+static uint64_t state_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
     return c->state;
 }
 
-static int64_t arena_of(const struct chunk *c, const struct chunk *before)
+static uint64_t arena_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
     return c->arena;
 }
 
-/* A link that the program wrote over may be any 64 bits, and only 53 are safe in JSON: what is no address becomes 0. */
-static int64_t link_of(uint64_t word, const struct chunk *c)
-{
-    return c->state == STATE_MAPPED || word >> 48 ? 0 : (int64_t)word;
-}
-
-static int64_t fd_of(const struct chunk *c, const struct chunk *before)
+static uint64_t fd_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
-    return link_of(c->fd, c);
+    return c->state == STATE_MAPPED ? 0 : c->fd; /* of a mapped block: its padding */
 }
 
-static int64_t bk_of(const struct chunk *c, const struct chunk *before)
+static uint64_t bk_of(const struct chunk *c, const struct chunk *before)
 {
     (void)before;
-    return link_of(c->bk, c);
+    bool doubly_linked = c->state == STATE_BINNED || c->state == STATE_UNSORTED || c->state == STATE_MOVING;
+    return doubly_linked ? c->bk : 0; /* else it holds the signature of a free block */
 }
 
 static void write_chunks(struct json *j, const struct model *m)

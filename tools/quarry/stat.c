@@ -19,6 +19,7 @@ static const char help[] =
     "Says where the memory of a heap is: parts that add up to what is mapped.\n"
     "\n"
     "  --watch[=SECONDS]  again and again, every 2 seconds if not said otherwise\n"
+    "  --whole            look at the headers of all blocks, however large the heap is; the stop is longer\n"
     "  --json             the same as JSON, one object a line\n"
     "  --openmetrics      the same for a metrics collector\n"
     "  --help             this text\n"
@@ -32,6 +33,7 @@ struct settings {
     enum form form;
     bool watch, help;
     double seconds;
+    struct capture_options capture;
 };
 
 static int read_options(int argc, char **argv, struct settings *set)
@@ -46,6 +48,8 @@ static int read_options(int argc, char **argv, struct settings *set)
             set->form = JSON;
         } else if (strcmp(word, "--openmetrics") == 0) {
             set->form = OPENMETRICS;
+        } else if (strcmp(word, "--whole") == 0) {
+            set->capture.whole = true;
         } else if (strcmp(word, "--watch") == 0) {
             set->watch = true;
             set->seconds = 2;
@@ -81,7 +85,7 @@ static void print_head(const struct model *m)
 
 static void print_line(const char *name, const struct figure *f, const struct figures *all, const char *text)
 {
-    printf("%-11s %11s  %8s", name, words_bytes(f->bytes), words_percent(f->bytes, all->mapped.bytes));
+    printf("%-13s %11s  %8s", name, words_bytes(f->bytes), words_percent(f->bytes, all->mapped.bytes));
     if (all->residency_known)
         printf("  %11s", words_bytes(f->resident));
     printf("  %13s  %s\n", f->count ? words_count(f->count) : "", text);
@@ -91,7 +95,7 @@ static void print_findings(const struct model *m)
 {
     if (m->finding_count == 0) {
         if (!m->headers_read)
-            printf("\nHeaders of blocks in use were not looked at: `quarry snapshot --whole` does.\n");
+            printf("\nHeaders of blocks in use were not looked at: --whole does.\n");
         return;
     }
     printf("\n%s finding%s:\n", words_count(m->finding_count), m->finding_count == 1 ? "" : "s");
@@ -105,7 +109,7 @@ static void print_findings(const struct model *m)
 static void print_screen(const struct model *m, const struct figures *f)
 {
     print_head(m);
-    printf("%-11s %11s  %8s", "", "bytes", "");
+    printf("%-13s %11s  %8s", "", "bytes", "");
     if (f->residency_known)
         printf("  %11s", "resident");
     printf("  %13s\n", "pieces");
@@ -151,7 +155,7 @@ static void print_metric(const struct figures *f, const char *name, const char *
         printf("# UNIT quarry_heap_%s %s\n", name, unit);
     printf("# HELP quarry_heap_%s %s\n", name, what);
     for (unsigned i = 0; i < PARTS; i++)
-        printf("quarry_heap_%s{part=\"%s\"} %" PRIu64 "\n", name, part_texts[i].name,
+        printf("quarry_heap_%s{part=\"%s\"} %" PRIu64 "\n", name, part_texts[i].key,
                *(const uint64_t *)((const char *)&f->parts[i] + offset));
 }
 
@@ -186,8 +190,7 @@ static bool is_damaged(const struct model *m)
 static int look_once(const struct settings *set)
 {
     struct model m;
-    static const struct capture_options options;
-    int status = capture("stat", set->target, &options, &m);
+    int status = capture("stat", set->target, &set->capture, &m);
     if (status == EXIT_FINE) {
         struct figures f;
         figures_of(&m, &f);

@@ -15,6 +15,7 @@ const stateBuckets = [
   { key: 'fast', light: '#a83a7c', dark: '#dd86bd', pattern: PATTERN.bars },
   { key: 'cached', light: '#0a9a6a', dark: '#38bfa0', pattern: NONE },
   { key: 'inbox', light: '#7757b8', dark: '#ab90e4', pattern: PATTERN.dots },
+  { key: 'moving', light: '#3f8fa3', dark: '#8fd0de', pattern: PATTERN.diagonal },
   { key: 'top', light: '#8a949e', dark: '#6d7780', pattern: PATTERN.lines },
   { key: 'uncarved', light: '#dcdfe2', dark: '#2d343b', pattern: NONE },
   { key: 'other', light: '#56616b', dark: '#98a2ab', pattern: PATTERN.cross },
@@ -23,7 +24,7 @@ const stateBuckets = [
 const B = Object.fromEntries(stateBuckets.map((b, i) => [b.key, i]));
 const bucketOfState = {
   'in use': B.inUse, binned: B.free, unsorted: B.unsorted, fast: B.fast, cached: B.cached,
-  moving: B.inbox, inbox: B.inbox, top: B.top, fence: B.other, mapped: B.mapped, broken: B.broken,
+  moving: B.moving, inbox: B.inbox, top: B.top, fence: B.other, mapped: B.mapped, broken: B.broken,
 };
 const STATE_BUCKET = STATES.map((name) => bucketOfState[name]);
 const CELL_BUCKET = [];
@@ -32,10 +33,10 @@ CELL_BUCKET[CELL.free] = B.free;
 CELL_BUCKET[CELL.cached] = B.cached;
 CELL_BUCKET[CELL.remote] = B.inbox;
 CELL_BUCKET[CELL.uncarved] = B.uncarved;
-CELL_BUCKET[CELL.moving] = B.inbox;
+CELL_BUCKET[CELL.moving] = B.moving;
 
 export const LIVE_BUCKETS = [B.inUse, B.mapped];
-export const FREE_BUCKETS = [B.free, B.unsorted, B.fast, B.cached, B.inbox];
+export const FREE_BUCKETS = [B.free, B.unsorted, B.fast, B.cached, B.inbox, B.moving];
 
 /* Light to dark in even steps: legible without hue. */
 const ramp = {

@@ -15,7 +15,14 @@ const CELL_TAG_EXTRA = 8;
 const LARGE_LIST_BYTES = 1024;
 
 const stateName = (model, i) => STATES[model.chunks.state[i]];
-const isFree = (name) => name === 'binned' || name === 'unsorted';
+
+/* Free for its neighbours too, with links. One in no list is so if the chunk behind it says so: P = 0. */
+function isFree(model, i) {
+  const { at, size, tags, count } = model.chunks;
+  const behind = i + 1 < count && at[i + 1] === at[i] + size[i] && !(tags[i + 1] & P);
+  return ['binned', 'unsorted'].includes(stateName(model, i)) || (stateName(model, i) === 'moving' && behind);
+}
+
 const hasUser = (name) => !['top', 'fence', 'binned', 'unsorted'].includes(name);
 
 export function usableBytes(model, item) {
@@ -103,13 +110,13 @@ export function wordsOf(model, item, t) {
     tags & P || name === 'mapped'
       ? { from: at, to: at + 8, label: 'prev_size', note: t(name === 'mapped' ? 'prevSizeMapped' : 'prevSizeUser'), header: true }
       : { from: at, to: at + 8, label: 'prev_size', value: t.count(chunks.prevSize[i]), note: t('prevSizeFree'), header: true },
-    { from: at + 8, to: at + 16, label: 'size', value: hex(size + tags), note: `${t.count(size)} | ${flagsOf(name, tags)}`, header: true },
+    { from: at + 8, to: at + 16, label: 'size', value: hex(size + tags), note: `${t.count(size)} | ${flagsOf(isFree(model, i), tags)}`, header: true },
   ];
   const end = at + size;
   let free = at + HEADER;
-  if (isFree(name) && size >= 32) {
-    words.push({ from: free, to: free + 8, label: 'fd', value: pointer(model, chunks.fd[i], t), note: t('fdNote'), header: true });
-    words.push({ from: free + 8, to: free + 16, label: 'bk', value: pointer(model, chunks.bk[i], t), note: t('bkNote'), header: true });
+  if (isFree(model, i) && size >= 32) {
+    words.push({ from: free, to: free + 8, label: 'fd', value: pointer(model, i, 'fd', t), note: t('fdNote'), header: true });
+    words.push({ from: free + 8, to: free + 16, label: 'bk', value: pointer(model, i, 'bk', t), note: t('bkNote'), header: true });
     free += 16;
   } else if (name === 'fast') {
     words.push({ from: free, to: free + 8, label: 'fd', value: hex(chunks.fd[i]), note: t('fdFastNote', { next: hex(fastNext(at, chunks.fd[i])) }), header: true });
@@ -127,14 +134,15 @@ function fastNext(at, stored) {
   return Number((BigInt(at + HEADER) >> 12n) ^ BigInt(stored));
 }
 
-function pointer(model, address, t) {
+/* What leads to no chunk is the head of the list that the chunk is in; and damage, when it is in none. */
+function pointer(model, i, name, t) {
+  const address = model.chunks.beyond[name].get(i) ?? model.chunks[name][i];
   if (!address) return '0';
-  return model.chunkIndex(address) >= 0 ? hex(address) : t('binHead');
+  return model.chunkIndex(address) < 0 && model.chunks.list[i] >= 0 ? t('binHead') : hex(address);
 }
 
 /* As one writes them: what is set, in the order of the bits. */
-function flagsOf(name, tags) {
-  const free = isFree(name);
+function flagsOf(free, tags) {
   const letters = [];
   if (tags & A) letters.push('A');
   if (tags & M && !free) letters.push('M');
@@ -165,7 +173,7 @@ function describeChunk(model, item, t) {
   const size = chunks.size[i];
   const tags = chunks.tags[i];
   const name = stateName(model, i);
-  const free = isFree(name);
+  const free = isFree(model, i);
   const usable = usableBytes(model, item);
   const facts = [
     { label: t('state'), value: t(`state.${chunks.state[i]}`), note: t(`stateNote.${chunks.state[i]}`) },
@@ -180,7 +188,7 @@ function describeChunk(model, item, t) {
     tags & P || name === 'mapped'
       ? { label: 'prev_size', value: '–', note: t(name === 'mapped' ? 'prevSizeMapped' : 'prevSizeUserLong') }
       : { label: 'prev_size', value: t.exact(chunks.prevSize[i]), note: t('prevSizeFreeLong'), item: model.neighbour(item, -1) },
-    { label: 'size', value: hex(size + tags), note: t('sizeWord', { size: hex(size), flags: flagsOf(name, tags) }) },
+    { label: 'size', value: hex(size + tags), note: t('sizeWord', { size: hex(size), flags: flagsOf(free, tags) }) },
     { label: 'A', value: bitOf(tags, A), note: t(tags & A ? 'flagA1' : free && chunks.arena[i] ? 'flagAFree' : 'flagA0'), flag: true },
     free
       ? { label: 'M', value: bitOf(tags, M), note: t(tags & M ? 'flagAge1' : 'flagAge0'), flag: true }
@@ -189,12 +197,12 @@ function describeChunk(model, item, t) {
   ];
   if (free && tags & PURGED) header.push({ label: t('purgedFlag'), value: '1', note: t('flagPurged'), flag: true });
   if (free) {
-    header.push({ label: 'fd', ...link(model, chunks.fd[i], t), note: t('fdLong') });
-    header.push({ label: 'bk', ...link(model, chunks.bk[i], t), note: t('bkLong') });
+    header.push({ label: 'fd', ...link(model, i, 'fd', t), note: t('fdLong') });
+    header.push({ label: 'bk', ...link(model, i, 'bk', t), note: t('bkLong') });
     if (size >= LARGE_LIST_BYTES) header.push({ label: 'fd_nextsize', value: '', note: t('nextsize') });
   } else if (name === 'fast') {
     header.push({ label: 'fd', value: hex(chunks.fd[i]), note: t('fastLink') });
-    header.push({ label: t('meant'), ...link(model, fastNext(at, chunks.fd[i]), t) });
+    header.push({ label: t('meant'), ...leadsTo(model, fastNext(at, chunks.fd[i]), 'noChunk', t) });
   }
   const sections = [
     { rows: facts },
@@ -210,10 +218,15 @@ function bitOf(tags, mask) {
   return tags & mask ? '1' : '0';
 }
 
-function link(model, address, t) {
+function link(model, i, name, t) {
+  const address = model.chunks.beyond[name].get(i) ?? model.chunks[name][i];
+  return leadsTo(model, address, model.chunks.list[i] >= 0 ? 'binHead' : 'noChunk', t);
+}
+
+function leadsTo(model, address, otherwise, t) {
   if (!address) return { value: '0' };
   const index = model.chunkIndex(address);
-  return index >= 0 ? { value: hex(address), item: { kind: 'chunk', index } } : { value: `${hex(address)} · ${t('binHead')}` };
+  return index >= 0 ? { value: hex(address), item: { kind: 'chunk', index } } : { value: `${hex(address)} · ${t(otherwise)}` };
 }
 
 function describeCell(model, item, t) {

@@ -6,7 +6,7 @@ import { el } from './dom.js';
 import { hex } from './format.js';
 
 const ORDER = ['live', 'rounding', 'cached', 'inbox', 'moving', 'free_cells', 'fast', 'binned', 'top', 'fence', 'free_runs', 'uncarved', 'metadata', 'other'];
-const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0a9a6a', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', moving: '#ab90e4', top: '#8a949e', fence: '#343c44', free_runs: '#d9c48f', uncarved: '#c4c9ce', metadata: '#56616b', other: '#d0021b' };
+const TONES = { live: '#4079b3', rounding: '#22466e', cached: '#0a9a6a', inbox: '#7757b8', free_cells: '#e0b95a', fast: '#a83a7c', binned: '#c08a0c', moving: '#3f8fa3', top: '#8a949e', fence: '#343c44', free_runs: '#d9c48f', uncarved: '#c4c9ce', metadata: '#56616b', other: '#a3897b' };
 
 export class Figures {
   constructor(element, view) {

@@ -36,8 +36,10 @@ class Model {
     this.pageSize = json.process?.page_size || 4096;
     this.library = { version: '', profile: '', options: {}, defaults: {}, ...json.library };
     this.figures = json.figures ?? {};
-    // Beyond 2^53 lies only what the kernel shows there (vsyscall), and numbers lose their last digits.
-    this.maps = list(json.maps).filter((m) => m.to > m.from && m.to <= Number.MAX_SAFE_INTEGER).sort((a, b) => a.from - b.from);
+    this.maps = list(json.maps)
+      .map((m) => ({ ...m, from: numberOf(m.from), to: numberOf(m.to) }))
+      .filter((m) => m.to > m.from)
+      .sort((a, b) => a.from - b.from);
     this.break = json.break ?? null;
     this.segments = list(json.segments).filter((s) => s.to > s.from).sort((a, b) => a.from - b.from);
     for (const s of this.segments) s.pageBits = s.pages ? bytesOf(s.pages) : null;
@@ -72,10 +74,15 @@ class Model {
       at[i] = address += deltas[i];
     }
     const order = sorted ? null : Uint32Array.from(at.keys()).sort((a, b) => at[a] - at[b]);
-    const column = (Type, values) => {
+    const beyond = { fd: new Map(), bk: new Map() };
+    const column = (Type, values, texts) => {
       const out = new Type(n);
       const from = values ?? [];
-      for (let i = 0; i < Math.min(n, from.length); i++) out[i] = from[order ? order[i] : i];
+      for (let i = 0; i < Math.min(n, from.length); i++) {
+        const value = from[order ? order[i] : i];
+        out[i] = numberOf(value);
+        if (typeof value === 'string') texts?.set(i, value);
+      }
       return out;
     };
     this.chunks = {
@@ -86,8 +93,9 @@ class Model {
       tags: column(Uint8Array, columns.tags),
       state: column(Uint8Array, columns.state),
       arena: column(Int32Array, columns.arena),
-      fd: column(Float64Array, columns.fd),
-      bk: column(Float64Array, columns.bk),
+      fd: column(Float64Array, columns.fd, beyond.fd),
+      bk: column(Float64Array, columns.bk, beyond.bk),
+      beyond, // links that are no addresses, as texts: what the program wrote there
       list: new Int32Array(n).fill(-1),
       place: new Int32Array(n),
     };
@@ -284,6 +292,11 @@ export const BROKEN = STATES.indexOf('broken');
 
 export function sameItem(a, b) {
   return a === b || (a && b && a.kind === b.kind && a.index === b.index && a.run === b.run);
+}
+
+/* JSON writes numbers beyond 2^53 as texts, for readers round them. The ends of pages are exact all the same. */
+function numberOf(value) {
+  return typeof value === 'string' ? Number(value) : value;
 }
 
 function list(value) {

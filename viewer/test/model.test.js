@@ -128,6 +128,27 @@ test('search finds what a walk finds', () => {
   for (const text of ['nonsense', 'size:big', 'state:lost', 'arena:x', 'kind:run', 'colour:red']) assert.throws(() => parseSearch(text, model), SearchError);
 });
 
+test('a free chunk whose links were written over is in no list, and its links are shown to the last bit', () => {
+  const damaged = readSnapshot(JSON.stringify({
+    format: 'quarry-snapshot', version: 1, states: ['in use', 'moving'], segments: [{ from: 4096, to: 8192, kind: 'break', arena: 0 }], arenas: [{ address: 65536, main: true }],
+    chunks: { at: [4096, 64, 64], size: [64, 64, 3968], tags: [1, 1, 0], state: [0, 1, 0], arena: [0, 0, 0], prev_size: [0, 0, 64], fd: [0, '0x4141414141414141', 0], bk: [0, 65632, 0] },
+    maps: [{ from: 4096, to: 8192, perms: 'rw-p', name: '[heap]', kind: 'heap' }, { from: '0xffffffffff600000', to: '0xffffffffff601000', perms: '--xp', name: '[vsyscall]', kind: 'vdso' }],
+  }));
+  const t = texts('en');
+  const item = { kind: 'chunk', index: 1 };
+  const bucket = modes.state.buckets(damaged)[modes.state.chunk(damaged, 1)];
+  assert.equal(t(`colour.${bucket.key}`), 'free, in no list');
+  assert.equal(titleOf(damaged, item, t), '64 B, free, in no list');
+  const said = describe(damaged, item, t).flatMap((s) => s.rows ?? []);
+  assert.equal(said.find((r) => r.label === 'fd').value, '0x4141414141414141 · no chunk is there');
+  assert.equal(wordsOf(damaged, item, t).find((w) => w.label === 'fd').value, '0x4141414141414141');
+  const kernel = damaged.itemAt(parseSearch('0xffffffffff600800', damaged).address);
+  assert.equal(kernel.kind, 'map');
+  assert.equal(describe(damaged, kernel, t)[0].rows.find((r) => r.label === t('to')).value, '0xffffffffff601000');
+  const far = new Axis(damaged);
+  assert.equal(far.toAddress(far.toU(0xffffffffff600000)), 0xffffffffff600000);
+});
+
 test('going from hit to hit meets each once and comes round', () => {
   const found = find(model, parseSearch('state:unsorted', model));
   for (const step of [1, -1]) {
