@@ -178,7 +178,7 @@ static size_t usable(struct identity id, const void *mem)
 
 static void put_home(struct qy_arena *a, void *mem, bool wait)
 {
-    qy_freed_sign(mem);
+    qy_freed_sign_once(mem);
     qy_arena_put(a, &mem, 1, wait);
 }
 

@@ -10,6 +10,7 @@
 #define qy_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define qy_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
+#define qy_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define qy_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define qy_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 #define qy_swap_seq_cst(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)

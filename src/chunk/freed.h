@@ -9,6 +9,7 @@
 #ifndef QY_CHUNK_FREED_H
 #define QY_CHUNK_FREED_H
 
+#include "base/atomic.h"
 #include "base/message.h"
 #include "chunk/chunk.h"
 
@@ -35,6 +36,17 @@ QY_INLINE bool qy_freed_is_signed(const void *mem)
 QY_INLINE void qy_freed_sign(void *mem)
 {
     ((uint64_t *)mem)[1] = qy_freed_signature(mem);
+}
+
+/*
+ * The same for a block that the program just freed. Of two threads that free it at the same moment, both past the
+ * gate, one finds the other's signature. Relaxed: nothing else is published by it.
+ */
+QY_INLINE void qy_freed_sign_once(void *mem)
+{
+    uint64_t signature = qy_freed_signature(mem);
+    if (QY_UNLIKELY(qy_swap_relaxed(&((uint64_t *)mem)[1], signature) == signature))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
 }
 
 QY_INLINE void qy_freed_unsign(void *mem)

@@ -174,7 +174,7 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     }
     if (size > LARGEST_LINEAR && t->chunk_bytes + size > t->chunk_bytes_at_most)
         make_room(t);
-    qy_freed_sign(mem);
+    qy_freed_sign_once(mem);
     *stack->top++ = mem;
     t->chunk_bytes += size;
     QY_PROBE(TCACHE, PUT, mem, size);
