@@ -34,18 +34,15 @@ static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
     return mem;
 }
 
-static void *take_chunk(struct qy_tcache *t, size_t request, uintptr_t *clean_from)
+static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
 {
-    struct qy_request r = {.size = qy_chunk_size_for(request)};
     if (!t)
-        return take_from_arenas(qy_arena_first(), &r);
-    r.size = qy_chunk_round(r.size);
+        return take_from_arenas(qy_arena_first(), r);
+    r->size = qy_chunk_round(r->size);
     struct qy_arena *a = qy_tcache_arena(t);
-    qy_chunk_stash_offer(t, &r);
-    void *mem = take_from_arenas(a, &r);
-    qy_chunk_stash_accept(t, &r);
-    if (clean_from)
-        *clean_from = r.clean_from;
+    qy_chunk_stash_offer(t, r);
+    void *mem = take_from_arenas(a, r);
+    qy_chunk_stash_accept(t, r);
     return mem;
 }
 
@@ -75,8 +72,12 @@ static void *take_once(size_t request, uintptr_t *clean_from)
     if (t && QY_UNLIKELY(qy_tcache_is_asked(t)))
         qy_tcache_answer(t);
     void *mem = t && served_by_runs(request) ? qy_cell_take(t, class_for(request)) : NULL;
-    if (!mem)
-        mem = take_chunk(t, request, clean_from);
+    if (!mem) {
+        struct qy_request r = {.size = qy_chunk_size_for(request)};
+        mem = take_chunk(t, &r);
+        if (clean_from)
+            *clean_from = r.clean_from;
+    }
     qy_tick(t);
     qy_tcache_leave(t);
     return mem;
@@ -112,14 +113,23 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-static void *take_aligned_uncached(size_t alignment, size_t size)
+static void *take_aligned_once(size_t alignment, size_t request)
 {
+    struct qy_request r = {.size = qy_chunk_size_for(request), .alignment = alignment};
     struct qy_tcache *t = qy_tcache_enter();
-    struct qy_arena *a = t ? qy_tcache_arena(t) : qy_arena_first();
-    void *mem = qy_arena_take_aligned(a, alignment, size);
-    if (!mem && (a = qy_arena_another(a)) != NULL)
-        mem = qy_arena_take_aligned(a, alignment, size);
+    void *mem = take_chunk(t, &r);
+    qy_tick(t);
     qy_tcache_leave(t);
+    return mem;
+}
+
+static void *take_aligned_uncached(size_t alignment, size_t request)
+{
+    void *mem = take_aligned_once(alignment, request);
+    if (QY_UNLIKELY(!mem) && alignment + request < HOPELESS) {
+        give_way();
+        mem = take_aligned_once(alignment, request);
+    }
     return mem;
 }
 
@@ -140,7 +150,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
     }
     void *mem = qy_options.classic ? NULL : qy_chunk_pop_aligned(qy_self, request, alignment);
     if (!mem)
-        mem = take_aligned_uncached(alignment, qy_chunk_round(qy_chunk_size_for(request)));
+        mem = take_aligned_uncached(alignment, request);
     if (mem)
         perturb_taken(mem, request);
     return mem;

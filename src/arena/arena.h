@@ -33,7 +33,7 @@ struct qy_arena {
 /* What a caller wants of an arena, and what else he gets. */
 struct qy_request {
     size_t size;      /* of the chunk: qy_chunk_size_for */
-    size_t alignment; /* 0: that of any block; else `size` has the slack for it already */
+    size_t alignment; /* of the block; 0: that of any block */
     void **stash;     /* room for more blocks of the same size, should they be at hand */
     unsigned room;
     unsigned stashed;     /* how many were put there */
@@ -44,9 +44,6 @@ extern struct qy_arena qy_main_arena;
 
 /* A block of at least request->size, or NULL: no memory. Takes and drops the arena's lock. */
 void *qy_arena_take(struct qy_arena *a, struct qy_request *request);
-
-/* The same at a multiple of `alignment`, a power of two above 16. */
-void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size);
 
 /* The arena of a block that qy_arena_vet passed once and that was signed since (chunk/freed.h). */
 QY_INLINE struct qy_arena *qy_arena_of(const void *mem)

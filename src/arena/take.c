@@ -12,6 +12,12 @@
 /* How many chunks of the unsorted bin one call sorts; the next call goes on where this one stopped. */
 #define SORT_AT_MOST 10000
 
+/* How large a chunk must be so that an aligned block and a free chunk in front of it fit. */
+static size_t needed(const struct qy_request *r)
+{
+    return r->alignment ? r->size + r->alignment + QY_MIN_CHUNK : r->size;
+}
+
 /* A chunk that is in no list becomes a block. */
 static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
 {
@@ -66,6 +72,39 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     return c;
 }
 
+/* Where in `c`, which is as large as needed, the block begins (M-05). What lies in front must be a chunk. */
+static struct qy_chunk *block_in(struct qy_chunk *c, const struct qy_request *r)
+{
+    if (!r->alignment)
+        return c;
+    uintptr_t mem = (uintptr_t)qy_chunk_mem(c), at = qy_align_up(mem, r->alignment);
+    if (at != mem && at - mem < QY_MIN_CHUNK)
+        at += r->alignment;
+    return qy_mem_chunk((void *)at);
+}
+
+/* Cuts what lies before `at` off a chunk that is in no list, and files it. */
+static void file_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_chunk *at)
+{
+    size_t front = (size_t)((char *)at - (char *)c);
+    qy_chunk_mark(at);
+    qy_chunk_set_head(at, qy_chunk_size(c) - front, c->size & QY_AGE_TAGS);
+    qy_chunk_set_size(c, front);
+    qy_chunk_set_foot(c, front);
+    QY_PROBE(BLOCK, SPLIT, at, qy_chunk_size(at));
+    qy_bin_insert(&a->bins, c);
+}
+
+/* Of a chunk that is in no list and as large as needed, the block; the rest is filed. */
+static void *carve(struct qy_arena *a, struct qy_chunk *c, const struct qy_request *r)
+{
+    struct qy_chunk *at = block_in(c, r);
+    if (at != c)
+        file_front_locked(a, c, at);
+    qy_arena_split_locked(a, at, r->size);
+    return hand_out(a, at);
+}
+
 static void *take_fast(struct qy_arena *a, struct qy_request *r)
 {
     QY_PROBE(FAST_BIN, ASKED, 0, r->size);
@@ -80,8 +119,8 @@ static void *take_fast(struct qy_arena *a, struct qy_request *r)
 
 static void *take_small(struct qy_arena *a, struct qy_request *r)
 {
-    unsigned index = qy_bin_index(&a->bins, r->size);
-    QY_PROBE(SMALL_BIN, ASKED, 0, r->size);
+    unsigned index = qy_bin_index(&a->bins, needed(r));
+    QY_PROBE(SMALL_BIN, ASKED, 0, needed(r));
     struct qy_chunk *c = qy_bin_last(&a->bins, index);
     if (!c)
         return NULL;
@@ -92,7 +131,7 @@ static void *take_small(struct qy_arena *a, struct qy_request *r)
         qy_bin_unlink(&a->bins, more);
         stash(r, hand_out(a, more));
     }
-    return hand_out(a, c);
+    return carve(a, c, r);
 }
 
 /* M-17: consecutive small requests are cut from the same remainder, so that they lie side by side. */
@@ -102,12 +141,11 @@ static bool serves_as_remainder(struct qy_arena *a, struct qy_chunk *c, size_t s
            qy_chunk_size(c) > size + QY_MIN_CHUNK;
 }
 
-static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
+static void *take_and_carve(struct qy_arena *a, struct qy_chunk *c, const struct qy_request *r)
 {
     qy_bin_unlink(&a->bins, c);
     QY_PROBE(BLOCK, TOOK, c, qy_chunk_size(c));
-    qy_arena_split_locked(a, c, size);
-    return hand_out(a, c);
+    return carve(a, c, r);
 }
 
 /*
@@ -117,19 +155,20 @@ static void *take_and_split(struct qy_arena *a, struct qy_chunk *c, size_t size)
 static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
 {
     struct qy_chunk *c;
-    QY_PROBE(UNSORTED_BIN, ASKED, 0, r->size);
+    const size_t size = needed(r);
+    QY_PROBE(UNSORTED_BIN, ASKED, 0, size);
     for (unsigned i = 0; i < SORT_AT_MOST && (c = qy_bin_last(&a->bins, QY_UNSORTED)) != NULL; i++) {
-        if (serves_as_remainder(a, c, r->size)) {
+        if (serves_as_remainder(a, c, size)) {
             QY_PROBE(REMAINDER, TOOK, c, qy_chunk_size(c));
-            return take_and_split(a, c, r->size);
+            return take_and_carve(a, c, r);
         }
         qy_bin_unlink(&a->bins, c);
-        if (qy_chunk_size(c) != r->size) {
+        if (qy_chunk_size(c) != size) {
             qy_bin_insert_sorted(&a->bins, c);
             continue;
         }
-        QY_PROBE(UNSORTED_BIN, TOOK, c, r->size);
-        void *mem = hand_out(a, c);
+        QY_PROBE(UNSORTED_BIN, TOOK, c, size);
+        void *mem = carve(a, c, r);
         if (!stash_has_room(r))
             return mem;
         stash(r, mem);
@@ -141,8 +180,9 @@ static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-static void *take_sorted(struct qy_arena *a, size_t size)
+static void *take_sorted(struct qy_arena *a, const struct qy_request *r)
 {
+    const size_t size = needed(r);
     unsigned index = qy_bin_index(&a->bins, size);
     struct qy_chunk *c = NULL;
     if (!qy_bin_is_small(size)) {
@@ -153,7 +193,7 @@ static void *take_sorted(struct qy_arena *a, size_t size)
         QY_PROBE(LARGER_BINS, ASKED, 0, size);
         c = qy_bin_next_larger(&a->bins, index);
     }
-    return c ? take_and_split(a, c, size) : NULL;
+    return c ? take_and_carve(a, c, r) : NULL;
 }
 
 static void *take_top(struct qy_arena *a, struct qy_request *r)
@@ -161,30 +201,34 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
     if (a->top)
         qy_arena_check_top_locked(a);
     QY_PROBE(TOP, ASKED, a->top, qy_arena_top_size(a));
-    if (qy_arena_top_size(a) < r->size + QY_MIN_CHUNK)
+    if (qy_arena_top_size(a) < needed(r) + QY_MIN_CHUNK)
         return NULL;
+    struct qy_chunk *front = a->top;
+    a->top = block_in(front, r);
+    if (a->top != front)
+        file_front_locked(a, front, a->top);
     return hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
 }
 
 static void *take_binned(struct qy_arena *a, struct qy_request *r)
 {
     void *mem = NULL;
-    if (r->size <= qy_arena_largest_fast())
+    if (r->size <= qy_arena_largest_fast() && !r->alignment)
         mem = take_fast(a, r);
-    if (!mem && qy_bin_is_small(r->size))
+    if (!mem && qy_bin_is_small(needed(r)))
         mem = take_small(a, r);
     else if (!mem && a->bins.have_fast)
         qy_arena_consolidate_locked(a); /* M-18: before a large request, small free pieces are merged */
     if (!mem)
         mem = take_unsorted(a, r);
     if (!mem)
-        mem = take_sorted(a, r->size);
+        mem = take_sorted(a, r);
     return mem;
 }
 
 static bool is_large(const struct qy_request *r)
 {
-    return r->size >= qy_options.mmap_threshold;
+    return needed(r) >= qy_options.mmap_threshold;
 }
 
 /*
@@ -193,7 +237,7 @@ static bool is_large(const struct qy_request *r)
  */
 static bool may_come_from_top(const struct qy_arena *a, const struct qy_request *r)
 {
-    return qy_options.classic || !is_large(r) || a->clean_from > (uintptr_t)a->top + r->size;
+    return qy_options.classic || !is_large(r) || a->clean_from > (uintptr_t)a->top + needed(r);
 }
 
 /* A mapping will serve: what top holds resident for nobody goes back first, up to as much. */
@@ -226,22 +270,15 @@ static void *take_locked(struct qy_arena *a, struct qy_request *r)
 static void *grow_and_take(struct qy_arena *a, struct qy_request *r)
 {
     qy_lock(&a->lock);
-    void *mem = qy_arena_grow_locked(a, r->size) ? take_top(a, r) : NULL;
+    void *mem = qy_arena_grow_locked(a, needed(r)) ? take_top(a, r) : NULL;
     qy_unlock(&a->lock);
     return mem;
-}
-
-/* What a chunk must have more than its block, so that an aligned block and a chunk in front of it fit. */
-static size_t slack_for(size_t alignment)
-{
-    return alignment > QY_ALIGNMENT ? alignment + QY_MIN_CHUNK : 0;
 }
 
 /* A fresh mapping is zero throughout. */
 static void *take_mapped(struct qy_request *r)
 {
-    size_t size = r->size - slack_for(r->alignment);
-    void *mem = qy_mapped_take(size - QY_TAG_BYTES, qy_max(r->alignment, QY_ALIGNMENT));
+    void *mem = qy_mapped_take(r->size - QY_TAG_BYTES, qy_max(r->alignment, QY_ALIGNMENT));
     if (mem)
         r->clean_from = (uintptr_t)mem;
     return mem;
@@ -264,20 +301,6 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-/* Gives a leading part of a block back, so that it starts at `at` (M-05). */
-static struct qy_chunk *drop_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_chunk *at)
-{
-    size_t front = (size_t)((char *)at - (char *)c), size = qy_chunk_size(c);
-    qy_chunk_mark(at);
-    qy_chunk_set_head(at, size - front, QY_PREV_INUSE | qy_arena_tag(a));
-    qy_chunk_mark_inuse(at);
-    qy_chunk_note_size(at);
-    qy_chunk_set_size(c, front);
-    QY_PROBE(BLOCK, SPLIT, at, size - front);
-    qy_arena_coalesce_locked(a, c);
-    return at;
-}
-
 static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
 {
     size_t rest = qy_chunk_size(c) - size;
@@ -291,25 +314,6 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
     qy_chunk_note_size(c);
     QY_PROBE(BLOCK, SPLIT, back, rest);
     qy_arena_coalesce_locked(a, back);
-}
-
-void *qy_arena_take_aligned(struct qy_arena *a, size_t alignment, size_t size)
-{
-    struct qy_request r = {.size = size + slack_for(alignment), .alignment = alignment};
-    void *mem = qy_arena_take(a, &r);
-    struct qy_chunk *c = qy_mem_chunk(mem);
-    if (!mem || qy_chunk_is_mmapped(c))
-        return mem; /* a mapping is aligned already */
-    uintptr_t aligned = qy_align_up((uintptr_t)mem, alignment);
-    if (aligned != (uintptr_t)mem && aligned - (uintptr_t)mem < QY_MIN_CHUNK)
-        aligned += alignment; /* the part in front must be a chunk */
-    qy_lock(&a->lock);
-    if (aligned != (uintptr_t)mem)
-        c = drop_front_locked(a, c, qy_mem_chunk((void *)aligned));
-    drop_back_locked(a, c, size);
-    qy_arena_check_locked(a);
-    qy_unlock(&a->lock);
-    return qy_chunk_mem(c);
 }
 
 /* Joins the free chunk or the part of top behind a block to it; false when that is not enough. */

@@ -185,7 +185,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     request->stash = NULL;
     request->room = 0;
-    if (cached(request->size)) {
+    if (cached(request->size) && !request->alignment) {
         if (t->made_room)
             t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
         t->made_room = false;
