@@ -24,7 +24,7 @@ struct qy_arena {
     struct qy_break brk;        /* of the main arena only */
     void *inbox;                /* atomic: blocks freed by threads that found the lock taken; newest first */
     void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
-    size_t system_bytes;        /* got from the kernel and not given back */
+    size_t system_bytes; /* atomic: got from the kernel and not given back; others may read it for a guess */
     size_t max_system_bytes;
     size_t top_low; /* top was never smaller since the last tick */
     struct qy_bins bins;

@@ -8,7 +8,7 @@
 
 static void shrunk(struct qy_arena *a, size_t bytes)
 {
-    a->system_bytes -= bytes;
+    qy_count_add(&a->system_bytes, -bytes);
     a->top_end -= bytes;
     QY_PROBE(TOP, TRIMMED, a->top_end, bytes);
     qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
@@ -33,7 +33,7 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
     size_t before = qy_chunk_prev_inuse(fence) ? 0 : fence->prev_size;
     if (before + QY_MIN_CHUNK + (QY_SUBHEAP_BYTES - prev->size) < pad + QY_MIN_CHUNK + qy_page_bytes)
         return false; /* the next request would need a new sub-heap at once */
-    a->system_bytes -= heap->size;
+    qy_count_add(&a->system_bytes, -heap->size);
     qy_subheap_delete(heap);
     a->heap = prev;
     qy_chunk_set_head(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
