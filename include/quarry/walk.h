@@ -162,7 +162,8 @@ struct quarry_finding {
 
 /* What a walk will read: see quarry_walk. */
 enum quarry_need {
-    QUARRY_NEED_LINKS,   /* links and sizes of free chunks: without them, lists end */
+    QUARRY_NEED_MARKS, /* of chunks, and descriptors of runs: without them, nothing is known of the blocks */
+    QUARRY_NEED_LINKS, /* links and sizes of free chunks: without them, lists end */
     QUARRY_NEED_HEADERS, /* of chunks in use: without them, damage is not seen */
     QUARRY_NEED_CELLS,   /* headers of cells: the same */
 };
@@ -179,7 +180,7 @@ struct quarry_visitor {
     void (*stack)(void *context, const struct quarry_stack *stack); /* of the last cache */
     void (*mapped)(void *context, const struct quarry_mapped *block);
     void (*finding)(void *context, const struct quarry_finding *finding);
-    void (*need)(void *context, enum quarry_need kind, uint64_t from, uint64_t to);
+    enum quarry_need (*need)(void *context, enum quarry_need kind, uint64_t from, uint64_t to);
 };
 
 enum quarry_walk_status {
@@ -209,8 +210,9 @@ struct quarry_walk {
  * Walks the heap and calls the visitor for what is there: heap, arenas, caches with their stacks, lists, segments with their
  * chunks, runs, mapped blocks; findings wherever they turn up.
  *
- * With visitor->need, the walk only says what it would read beside descriptors, marks and lists, and calls nothing else but heap,
- * arena and cache: for who wants to copy it all while the process stands still, and walk later.
+ * With visitor->need, the walk only says what it would read beside caches and lists, and calls nothing else but heap, arena and
+ * cache: for who wants to copy it all while the process stands still, and walk later. What need returns of marks is the last kind
+ * that is to be said of their blocks; QUARRY_NEED_MARKS itself: nothing, and they are not read.
  *
  * The heap should stand still. When it does not (a walk of the own process with other threads running), nothing breaks, but
  * parts are from different moments, and findings may be wrong.

@@ -34,9 +34,9 @@ void qy_walk_find(struct qy_walk *w, uint64_t address, bool doubtful, const char
         w->ask->visitor->finding(w->ask->visitor_context, &f);
 }
 
-void qy_walk_need(struct qy_walk *w, enum quarry_need kind, uint64_t from, uint64_t to)
+enum quarry_need qy_walk_need(struct qy_walk *w, enum quarry_need kind, uint64_t from, uint64_t to)
 {
-    w->ask->visitor->need(w->ask->visitor_context, kind, from, to);
+    return w->ask->visitor->need(w->ask->visitor_context, kind, from, to);
 }
 
 void qy_walk_segment(struct qy_walk *w, enum quarry_segment_kind kind, uint32_t arena, uint64_t from,

@@ -95,7 +95,7 @@ QY_INLINE bool qy_walk_plans(const struct qy_walk *w)
     return w->ask->visitor->need != NULL;
 }
 
-void qy_walk_need(struct qy_walk *w, enum quarry_need kind, uint64_t from, uint64_t to);
+enum quarry_need qy_walk_need(struct qy_walk *w, enum quarry_need kind, uint64_t from, uint64_t to);
 void qy_walk_segment(struct qy_walk *w, enum quarry_segment_kind kind, uint32_t arena, uint64_t from,
                      uint64_t used_to, uint64_t to);
 

@@ -61,6 +61,7 @@ struct segment {
     bool pending_inuse; /* by its mark */
     bool before_inuse;  /* the chunk before it */
     uint64_t before_bytes;
+    enum quarry_need plan; /* of a plan: the last kind that is to be said */
 };
 
 static size_t arena_tag(const struct segment *s)
@@ -183,7 +184,8 @@ static void walk_word(struct qy_walk *w, struct segment *s, uint64_t base, const
 {
     if (qy_walk_plans(w)) {
         plan_word(w, base, m->begins & ~m->inuse, QUARRY_NEED_LINKS);
-        plan_word(w, base, m->begins & m->inuse, QUARRY_NEED_HEADERS);
+        if (s->plan > QUARRY_NEED_LINKS)
+            plan_word(w, base, m->begins & m->inuse, QUARRY_NEED_HEADERS);
         return;
     }
     for (uint64_t bits = m->begins; bits; bits &= bits - 1) {
@@ -194,15 +196,29 @@ static void walk_word(struct qy_walk *w, struct segment *s, uint64_t base, const
     }
 }
 
+/* The marks of what lies from `base` on in its granule. */
+static enum quarry_need plan_marks(struct qy_walk *w, uint64_t granule, uint64_t base, uint64_t to)
+{
+    uint64_t last = qy_min(to - 1, base | (QY_GRANULE_BYTES - 1));
+    return qy_walk_need(w, QUARRY_NEED_MARKS, marks_address(granule, base),
+                        marks_address(granule, last) + sizeof(struct qy_marks));
+}
+
 /* The marks of [s->from, s->to), granule by granule. */
 static void walk_segment(struct qy_walk *w, struct segment *s)
 {
     s->pending = 0;
     s->before_inuse = true; /* M-02: the first chunk has P */
     w->heap.bytes = w->marks.bytes = 0;
-    for (uint64_t base = qy_align_down(s->from, QY_MARKS_BYTES); base < s->to; base += QY_MARKS_BYTES) {
+    uint64_t first = qy_align_down(s->from, QY_MARKS_BYTES);
+    for (uint64_t base = first; base < s->to; base += QY_MARKS_BYTES) {
         uint64_t granule = granule_of(w, base);
-        if (!granule || w->granule_owner != s->arena->address) {
+        bool wanted = granule && w->granule_owner == s->arena->address;
+        if (wanted && qy_walk_plans(w) && (base == first || base % QY_GRANULE_BYTES == 0)) {
+            s->plan = plan_marks(w, granule, base, s->to);
+            wanted = s->plan > QUARRY_NEED_MARKS;
+        }
+        if (!wanted) {
             base = qy_align_down(base, QY_GRANULE_BYTES) + QY_GRANULE_BYTES - QY_MARKS_BYTES;
             continue;
         }

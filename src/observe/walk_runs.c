@@ -179,6 +179,10 @@ static void walk_descriptors(struct qy_walk *w)
     uint64_t most = w->zone.runs_bytes / sizeof run,
              count = qy_min(w->zone.fresh, w->zone.span >> QY_RUN_SHIFT);
     w->heap.bytes = 0;
+    if (qy_walk_plans(w) &&
+        qy_walk_need(w, QUARRY_NEED_MARKS, at(w->zone.runs),
+                     at(w->zone.runs) + qy_min(count, most) * sizeof run) < QUARRY_NEED_CELLS)
+        return;
     for (uint64_t i = 0; i < count && i < most; i++) {
         const struct qy_run *found =
             qy_window_read(w, &w->heap, at(w->zone.runs) + i * sizeof run, sizeof run);

@@ -74,13 +74,57 @@ def blocks_in_use(heap):
     return found
 
 
+PART_OF_STATE = {"binned": "binned", "unsorted": "binned", "fast": "fast", "cached": "cached", "inbox": "inbox",
+                 "top": "top", "fence": "fence", "moving": "moving"}
+
+
+def block_parts(heap):
+    """What the figures must say of blocks, added up anew from the blocks themselves: part -> (bytes, blocks)"""
+    parts = {name: [0, 0] for name in (*PART_OF_STATE.values(), "free_cells")}
+
+    def add(name, size, count):
+        parts[name][0] += size * count
+        parts[name][1] += count
+
+    chunks = heap["chunks"]
+    for size, state in zip(chunks["size"], chunks["state"]):
+        name = PART_OF_STATE.get(heap["states"][state])
+        if name:
+            add(name, size, 1)
+    for run in heap["runs"]:
+        if run["state"] == "owned":
+            for bitmap, name in (("free", "free_cells"), ("remote", "free_cells"), ("cached", "cached"), ("moving", "moving")):
+                add(name, run["stride"], bin(bits(run, bitmap)).count("1"))
+    live = blocks_in_use(heap)
+    parts["live"] = [sum(live.values()), len(live)]
+    return parts
+
+
 def check_sums(heap):
     figures = heap["figures"]
     for kind in ("bytes", "resident"):
         parts = sum(f[kind] for n, f in figures.items() if n != "mapped")
         assert parts == figures["mapped"][kind], f"{kind}: {parts} is not {figures['mapped'][kind]}"
-        assert all(f[kind] >= 0 for f in figures.values())
-    assert figures["live"]["count"] == len(blocks_in_use(heap))
+    for name, f in figures.items():
+        assert 0 <= f["resident"] <= f["bytes"], f"{name}: {f}"
+    for name, (size, count) in block_parts(heap).items():
+        said = figures[name]["bytes"], figures[name]["count"]
+        assert said == (size, count), f"{name}: {said} said, and the blocks are {size, count}"
+
+
+def check_mapped(heap):
+    """Segments do not overlap, their sum is what is said to be mapped, and the kernel has mapped all of it."""
+    address = lambda v: int(v, 16) if isinstance(v, str) else v
+    segments = sorted((s["from"], s["to"]) for s in heap["segments"])
+    maps = sorted((address(m["from"]), address(m["to"])) for m in heap["maps"] if m["perms"].startswith("rw"))
+    end = 0
+    for first, last in segments:
+        assert end <= first < last, f"segment {first:#x} begins before the last one ends, at {end:#x}"
+        end = last
+        there = sum(max(0, min(last, b) - max(first, a)) for a, b in maps)
+        assert there == last - first, f"of segment {first:#x} to {last:#x}, {last - first - there} bytes are not mapped"
+    total = sum(b - a for a, b in segments)
+    assert total == heap["figures"]["mapped"]["bytes"], f"segments are {total} bytes"
 
 
 def check_findings(heap):
@@ -123,7 +167,7 @@ def run(conf, threads, program, folder):
     env = {**os.environ, "QUARRY_CONF": conf}
     process = subprocess.Popen([QUARRY, "run", "--", program, path, str(threads), str(seed)], env=env,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    statements = busy = excess = worst = 0
+    statements = busy = excess = worst = caught = 0
     try:
         process.stdout.readline()
         with open(path, "r+b") as f, mmap.mmap(f.fileno(), SLOTS * 16) as memory:
@@ -137,10 +181,12 @@ def run(conf, threads, program, folder):
                 if i % 3 == 2:
                     heap = snapshot(process.pid)
                     worst = max(worst, heap["stopped_us"])
+                    caught += heap["busy"]
                 else:
                     with Stopped(process.pid):
                         heap = snapshot(process.pid)
                         table = list(read_table(memory))
+                    check_mapped(heap)
                     count, more, wrong = judge(heap, table, before, conf == "classic:true")
                     statements += count
                     if more:
@@ -158,7 +204,7 @@ def run(conf, threads, program, folder):
         process.kill()
         process.wait()
     print(f"{conf or 'default':14} {threads} threads: {statements} statements true in {STOPS} stops, {busy} of them inside Quarry; "
-          f"{excess} blocks in hand; longest stop {worst / 1000:.1f} ms")
+          f"{excess} blocks in hand; longest stop of {STOPS // 3} by quarry {worst / 1000:.1f} ms, {caught} inside")
     return excess
 
 

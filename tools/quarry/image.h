@@ -9,11 +9,18 @@
 
 struct image;
 
+#define IMAGE_LINE ((uint64_t)256) /* what is copied at least */
+#define IMAGE_PIECE_COST \
+    ((uint64_t)1024) /* a piece apart from others takes as long as this many bytes more */
+
 /* `pagemap` is a descriptor of /proc/PID/pagemap, or -1; the maps say where a page that is not present reads as zero. */
 struct image *image_new(int pid, int pagemap, const struct maps *maps);
 void image_free(struct image *image);
 
-/* What was copied is no longer good; the memory it took is kept, so that the next copy meets no page fault of ours. */
+/*
+ * What was copied is no longer good, and wanted again: the next image_fetch copies it all at once. The memory it took is kept, so
+ * that this meets no page fault of ours.
+ */
 void image_forget(struct image *image);
 
 /* Memory for a quarter more than was copied so far, so that a heap that grew meanwhile meets none either. */

@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 /* What else is copied while that takes no longer than this many bytes do, some 20 ms on an idle machine. */
-#define AT_MOST ((uint64_t)64 << 20)
+#define AT_MOST ((uint64_t)48 << 20)
 
 /* A process caught at work in its heap is let go and stopped again, this often. */
-#define STOPS_AT_MOST 12
+#define STOPS_AT_MOST 25
 
 static alignas(QUARRY_WALK_ALIGNMENT) unsigned char walk_memory[QUARRY_WALK_MEMORY];
 
@@ -102,14 +102,11 @@ static uint64_t find_layout(int pid, const struct maps *maps)
 
 /* ---- what must be copied ---- */
 
-/* What was copied, each with what is before it. */
-enum depth { MARKS, LINKS, HEADERS };
-
 struct plan {
     struct image *image;
-    enum depth depth;
-    bool busy;
-    uint64_t bytes[2], end[2]; /* how much links alone would be, and links and headers, by pages */
+    enum quarry_need depth; /* the last kind that is copied */
+    bool rehearsal, busy;
+    uint64_t cost[2], end[2]; /* of links alone, and of links and headers: bytes, and some for each piece */
     int64_t cache_offset;
 };
 
@@ -130,29 +127,43 @@ static void plan_cache(void *context, const struct quarry_cache *cache)
     ((struct plan *)context)->busy |= cache->locked;
 }
 
+/* Ranges come upwards, mostly. */
 static void count(struct plan *p, unsigned which, uint64_t from, uint64_t to)
 {
-    uint64_t first = from & ~UINT64_C(4095), end = (to + 4095) & ~UINT64_C(4095);
-    if (first < p->end[which] && from >= p->end[which] - 4096)
-        first = p->end[which]; /* the page that the last one ended in */
-    p->bytes[which] += end > first ? end - first : 0;
+    uint64_t first = from & ~(IMAGE_LINE - 1), end = (to + IMAGE_LINE - 1) & ~(IMAGE_LINE - 1);
+    if (first <= p->end[which] && from + IMAGE_LINE >= p->end[which])
+        first = p->end[which]; /* it goes on in the line that the last one ended in, or behind it */
+    else
+        p->cost[which] += IMAGE_PIECE_COST;
+    p->cost[which] += end > first ? end - first : 0;
     p->end[which] = end;
 }
 
-static void plan_need(void *context, enum quarry_need kind, uint64_t from, uint64_t to)
+static enum quarry_need plan_need(void *context, enum quarry_need kind, uint64_t from, uint64_t to)
 {
     struct plan *p = context;
     if (kind == QUARRY_NEED_LINKS)
         count(p, 0, from, to);
-    count(p, 1, from, to);
-    if (p->depth >= (kind == QUARRY_NEED_LINKS ? LINKS : HEADERS))
+    if (kind != QUARRY_NEED_MARKS)
+        count(p, 1, from, to);
+    if (kind <= p->depth)
         image_want(p->image, from, to);
+    return p->rehearsal ? QUARRY_NEED_CELLS : p->depth;
 }
 
-static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
+/* Only who is at work is asked: nothing of the blocks is needed for that. */
+static enum quarry_need need_nothing(void *context, enum quarry_need kind, uint64_t from, uint64_t to)
 {
-    static const struct quarry_visitor visitor = {
-        .heap = plan_heap, .arena = plan_arena, .cache = plan_cache, .need = plan_need};
+    (void)context, (void)kind, (void)from, (void)to;
+    return QUARRY_NEED_MARKS;
+}
+
+static enum quarry_walk_status walk_image(struct plan *p, uint64_t layout,
+                                          enum quarry_need (*need)(void *, enum quarry_need, uint64_t,
+                                                                   uint64_t))
+{
+    const struct quarry_visitor visitor = {
+        .heap = plan_heap, .arena = plan_arena, .cache = plan_cache, .need = need};
     struct quarry_walk walk = {.read = image_read,
                                .read_context = p->image,
                                .layout = layout,
@@ -161,11 +172,15 @@ static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
                                .memory = walk_memory,
                                .memory_bytes = sizeof walk_memory};
     p->busy = false;
-    memset(p->bytes, 0, sizeof p->bytes);
+    memset(p->cost, 0, sizeof p->cost);
     memset(p->end, 0, sizeof p->end);
-    image_forget(p->image);
-    image_set_live(p->image, true);
-    enum quarry_walk_status status = quarry_walk(&walk);
+    return quarry_walk(&walk);
+}
+
+static enum quarry_walk_status make_plan(struct plan *p, uint64_t layout)
+{
+    image_fetch(p->image); /* what the last look needed, in few calls; the walk adds what is new */
+    enum quarry_walk_status status = walk_image(p, layout, plan_need);
     image_fetch(p->image);
     return status;
 }
@@ -176,6 +191,7 @@ struct look {
     const char *command;
     int pid;
     uint64_t layout;
+    const char *library; /* the file that it is in; NULL: linked in, and which code is whose cannot be told */
     struct model *m;
     struct plan plan;
 };
@@ -198,50 +214,56 @@ static void take_threads(struct look *l, const struct stop *s)
     }
 }
 
-/* Some thread was stopped inside the library: that it has taken or given something no list may say yet. */
-static bool is_inside(const struct look *l, const struct stop *s)
+/* Stopped inside the library, it has taken or given something that no list may say yet. */
+static bool is_inside(const void *context, const struct stopped_thread *t)
 {
-    const struct map *data = maps_find(&l->m->maps, l->layout);
-    const struct map *code;
-    if (!data || strcmp(data->name, l->m->executable) == 0)
-        return false; /* linked in: which code is whose cannot be told */
-    for (size_t i = 0; i < s->count; i++)
-        if ((code = maps_find(&l->m->maps, s->threads[i].pc)) && strcmp(code->name, data->name) == 0)
-            return true;
-    return false;
+    const struct look *l = context;
+    const struct map *code = t->pc ? maps_find(&l->m->maps, t->pc) : NULL;
+    return code && l->library && strcmp(code->name, l->library) == 0;
 }
 
-static const char *stop_and_copy(struct look *l, bool *again)
+/* `whatever`: also when some thread is at work, which is found out first, for that takes less than a copy. */
+static const char *copy_standing(struct look *l, const struct stop *s, bool settled, bool whatever)
 {
-    struct stop s;
-    const char *why = stop_process(l->pid, &s);
-    if (why)
-        return why;
-    l->m->stops++;
-    enum quarry_walk_status status = make_plan(&l->plan, l->layout);
-    l->m->busy = l->plan.busy || is_inside(l, &s);
-    if (status == QUARRY_WALK_DONE) {
-        take_threads(l, &s);
-        *again = l->m->busy && !s.foreign;
+    image_set_live(l->plan.image, true);
+    image_forget(l->plan.image);
+    enum quarry_walk_status status = walk_image(&l->plan, l->layout, need_nothing);
+    l->m->busy = l->plan.busy || !settled;
+    if (status == QUARRY_WALK_DONE && (whatever || !l->m->busy)) {
+        status = make_plan(&l->plan, l->layout);
+        take_threads(l, s);
     }
-    uint64_t stopped_us = stop_end(&s);
-    if (l->m->stopped_us < stopped_us)
-        l->m->stopped_us = stopped_us;
-    stop_free(&s);
     image_set_live(l->plan.image, false);
     return status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
 }
 
-/* Until nobody is at work in the heap; else, at last, with all headers, which are right at any moment. */
+static const char *stop_and_copy(struct look *l, bool last, bool *again)
+{
+    struct stop s;
+    bool settled;
+    const char *why = stop_process(l->pid, &s);
+    if (!why)
+        why = stop_settle(&s, is_inside, l, &settled);
+    if (why)
+        return why;
+    l->m->stops++;
+    why = copy_standing(l, &s, settled, last || s.foreign);
+    *again = l->m->busy && !last && !s.foreign;
+    uint64_t stopped_us = stop_end(&s);
+    if (l->m->stopped_us < stopped_us)
+        l->m->stopped_us = stopped_us;
+    stop_free(&s);
+    return why;
+}
+
+/* Until nobody is at work in the heap. */
 static const char *copy_heap(struct look *l)
 {
     for (unsigned i = 1;; i++) {
         bool again = false;
-        const char *why = stop_and_copy(l, &again);
-        if (why || !again || (i > STOPS_AT_MOST && l->plan.depth == HEADERS))
+        const char *why = stop_and_copy(l, i == STOPS_AT_MOST, &again);
+        if (why || !again)
             return why;
-        if (i >= STOPS_AT_MOST)
-            l->plan.depth = HEADERS;
         nanosleep(&(struct timespec){0, 300000 + (long)(i * 170000)}, NULL);
     }
 }
@@ -329,21 +351,32 @@ int capture_process(const char *command, int pid, const struct capture_options *
     m->command = read_command_line(pid);
     m->executable = read_executable(pid);
     struct look l = {
-        .command = command, .pid = pid, .m = m, .plan = {.depth = options->whole ? HEADERS : MARKS}};
+        .command = command,
+        .pid = pid,
+        .m = m,
+        .plan = {.depth = options->whole ? QUARRY_NEED_CELLS : QUARRY_NEED_MARKS, .rehearsal = true}};
     l.layout = find_layout(pid, &m->maps);
     if (!l.layout)
         return complain(EXIT_FINDING, "%s: %d: %s runs without Quarry", command, pid, m->executable);
+    const struct map *data = maps_find(&m->maps, l.layout);
+    l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
     snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
     int pagemap = open(path, O_RDONLY | O_CLOEXEC);
     l.plan.image = image_new(pid, pagemap, &m->maps);
     /* A rehearsal without stopping it: this tells how much there is to copy, and finds the memory for that. */
+    image_set_live(l.plan.image, true);
     enum quarry_walk_status status = make_plan(&l.plan, l.layout);
     const char *why = status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
     if (!why) {
         if (!options->whole) {
-            l.plan.depth = l.plan.bytes[1] <= AT_MOST ? HEADERS : l.plan.bytes[0] <= AT_MOST ? LINKS : MARKS;
+            if (l.plan.cost[1] <= AT_MOST)
+                l.plan.depth = QUARRY_NEED_CELLS;
+            else if (l.plan.cost[0] <= AT_MOST)
+                l.plan.depth = QUARRY_NEED_LINKS;
+            image_forget(l.plan.image);
             make_plan(&l.plan, l.layout);
         }
+        l.plan.rehearsal = false;
         image_make_room(l.plan.image);
         why = copy_heap(&l);
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
@@ -18,6 +19,13 @@
 
 /* A thread that waits for a disk or for its vfork()ed child does not stop; then the look is given up. */
 #define PATIENCE_US 2000000
+
+/*
+ * A call takes less than a moment; after it, a thread that does nothing else is inside the next one as often as it is not. On a busy
+ * machine it may have to wait for a processor first: then it is better to let all go and try again.
+ */
+#define MOMENT_NS 20000
+#define SETTLE_US 5000
 
 uint64_t clock_us(void)
 {
@@ -133,29 +141,34 @@ static bool wait_for(struct stopped_thread *t, uint64_t until_us)
 {
     for (unsigned tries = 0;; tries++) {
         int status, got = waitpid(t->tid, &status, __WALL | WNOHANG);
-        if (got < 0 || (got > 0 && !WIFSTOPPED(status)))
-            return true; /* gone */
+        if (got < 0 || (got > 0 && !WIFSTOPPED(status))) {
+            t->gone = true;
+            t->pc = 0;
+            return true;
+        }
         if (got > 0) {
             t->stands = true;
-            if (status >> 16 == 0)
-                t->signal = WSTOPSIG(status); /* it was about to get this signal */
+            t->signal = status >> 16 == 0 ? WSTOPSIG(status) : 0; /* it was about to get this signal */
+            t->halted = status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP;
             read_registers(t);
             return true;
         }
         if (clock_us() > until_us)
             return false;
-        if (tries > 200)
-            nanosleep(&(struct timespec){0, 50000}, NULL);
+        if (tries > 20) /* it may need this very processor to come to a stop */
+            nanosleep(&(struct timespec){0, MOMENT_NS}, NULL);
     }
 }
 
-static bool all_stand(struct stop *s, size_t from, uint64_t until_us)
+static bool all_stand(struct stop *s, uint64_t until_us)
 {
-    for (size_t i = from; i < s->count; i++) {
-        if (!wait_for(&s->threads[i], until_us))
+    for (size_t i = 0; i < s->count; i++) {
+        struct stopped_thread *t = &s->threads[i];
+        if (!t->stands && !t->gone && !wait_for(t, until_us))
             return false;
-        if (i == 0)
+        if (!s->begun)
             s->from_us = clock_us(); /* before that, all were running */
+        s->begun = true;
     }
     return true;
 }
@@ -179,25 +192,71 @@ static const char *read_it_standing(struct stop *s)
                        : "may not be stopped: another tracer is attached, or the kernel forbids it (ptrace)";
 }
 
-const char *stop_process(int pid, struct stop *s)
+/* Threads may be born while others are being stopped. */
+static const char *stop_new_threads(struct stop *s, uint64_t until)
 {
-    *s = (struct stop){.pid = pid, .from_us = clock_us()};
-    uint64_t until = s->from_us + PATIENCE_US;
-    /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
-    setpriority(PRIO_PROCESS, 0, -20);
-    /* Threads may be born while others are being stopped. */
     for (;;) {
-        size_t known = s->count;
         int found = for_new_threads(s, seize);
         if (found == -2 && s->count == 0)
             return read_it_standing(s);
         if (found < 0)
             return give_up(s, found == -1 ? "it is gone" : strerror(errno));
-        if (!all_stand(s, known, until))
+        if (!all_stand(s, until))
             return give_up(s,
                            "a thread of it does not stop: it waits for a device, or for a child of vfork()");
         if (found == 0)
             return s->count ? NULL : give_up(s, "it is gone");
+    }
+}
+
+const char *stop_process(int pid, struct stop *s)
+{
+    *s = (struct stop){.pid = pid, .from_us = clock_us()};
+    /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
+    setpriority(PRIO_PROCESS, 0, -20);
+    prctl(PR_SET_TIMERSLACK, 1UL); /* moments are shorter than what the kernel adds to a sleep */
+    return stop_new_threads(s, s->from_us + PATIENCE_US);
+}
+
+/* ---- out of what it is inside of ---- */
+
+static bool let_run(struct stopped_thread *t)
+{
+    if (!t->stands || t->halted || ptrace(PTRACE_CONT, t->tid, NULL, (long)t->signal) != 0)
+        return false;
+    t->stands = false;
+    return true;
+}
+
+static void interrupt(const struct stop *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->threads[i].stands && !s->threads[i].gone)
+            ptrace(PTRACE_INTERRUPT, s->threads[i].tid, NULL, NULL);
+}
+
+const char *stop_settle(struct stop *s,
+                        bool (*is_inside)(const void *context, const struct stopped_thread *thread),
+                        const void *context, bool *settled)
+{
+    uint64_t until = clock_us() + SETTLE_US;
+    for (;;) {
+        bool in_time = clock_us() < until;
+        size_t inside = 0, running = 0;
+        for (size_t i = 0; i < s->count; i++) {
+            if (!is_inside(context, &s->threads[i]))
+                continue;
+            inside++;
+            running += in_time && let_run(&s->threads[i]);
+        }
+        *settled = inside == 0;
+        if (running == 0)
+            return NULL;
+        nanosleep(&(struct timespec){0, MOMENT_NS}, NULL);
+        interrupt(s);
+        const char *why = stop_new_threads(s, clock_us() + PATIENCE_US); /* waits for the known ones, too */
+        if (why)
+            return why;
     }
 }
 

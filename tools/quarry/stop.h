@@ -12,7 +12,8 @@
 struct stopped_thread {
     int tid;
     int signal; /* to be delivered when it goes on */
-    bool stands;
+    bool stands, gone;
+    bool halted;          /* by job control: it would stand without us, too */
     uint64_t pointer, pc; /* registers; 0: not known */
 };
 
@@ -20,12 +21,21 @@ struct stop {
     int pid;
     struct stopped_thread *threads;
     size_t count;
-    uint64_t from_us;
-    bool foreign; /* it stood already: a debugger, or job control; nothing was done to it */
+    uint64_t from_us; /* when the first of them stood */
+    bool begun;       /* it does */
+    bool foreign;     /* it stood already: a debugger, or job control; nothing was done to it */
 };
 
 /* NULL: all its threads stand. Else why not, as the end of a sentence, and nothing stands. */
 const char *stop_process(int pid, struct stop *stop);
+
+/*
+ * Lets each thread that `is_inside` something run on, moment by moment, while the others stand, until none is: then `settled`. The
+ * list may grow meanwhile. Returns as stop_process does.
+ */
+const char *stop_settle(struct stop *stop,
+                        bool (*is_inside)(const void *context, const struct stopped_thread *thread),
+                        const void *context, bool *settled);
 
 /* Lets it go on; returns the microseconds it stood. The list of threads stays, until stop_free. */
 uint64_t stop_end(struct stop *stop);
