@@ -164,13 +164,13 @@ one_line() {
 @test "a large heap: its lists are read when they are asked for" {
     cat >many.c <<'EOF'
 #include <stdlib.h>
-char *p[40000];
+char *p[90000];
 void look(void) { __asm__ volatile(""); }
 int main(void)
 {
-    for (int i = 0; i < 40000; i++)
-        p[i] = malloc(4500);
-    for (int i = 0; i < 40000; i += 2)
+    for (int i = 0; i < 90000; i++)
+        p[i] = malloc(2300);
+    for (int i = 0; i < 90000; i += 2)
         free(p[i]);
     look();
     return 0;
@@ -180,7 +180,7 @@ EOF
     run in_gdb ./many default "${stopped[@]}" -ex 'quarry heap' \
         -ex 'python import os; os.system("$QUARRY_BIN snapshot --json %d | grep -o lists_read.:[a-z]*" % gdb.selected_inferior().pid)' \
         -ex 'quarry chunk p[1001]' -ex 'set print elements 4' -ex 'quarry chunk p[1000]' -ex 'quarry bins'
-    says "= mapped" 'lists_read":false' "in use: the program holds it" "in large bin" "a chunk of 4,608 bytes" "large bin" " chunks" "more (set print elements)"
+    says "= mapped" 'lists_read":false' "in use: the program holds it" "in large bin" "a chunk of 2,432 bytes" "large bin" " chunks" "more (set print elements)"
 }
 
 @test "chunk: what is not in the heap, and what is no address" {
