@@ -229,12 +229,38 @@ size_t qy_block_usable(const void *mem)
     return usable(identify(mem), mem);
 }
 
-static void *move(struct identity id, void *mem, size_t request)
+/*
+ * Who grows a block a little will do so again: it gets a quarter more than it had, so that growing by small steps copies each
+ * byte a few times and not once a step. What it does not use then stays its own.
+ */
+#define GROWTH_PART 4
+#define GROWTH_FROM ((size_t)1024)
+
+static size_t room_for(size_t have, size_t request)
 {
-    void *to = qy_block_take(request, NULL);
+    bool grows = request > have && have >= GROWTH_FROM && !qy_options.classic;
+    return grows ? qy_max(request, have + have / GROWTH_PART) : request;
+}
+
+/* A cell stays while half of it is used. */
+static bool may_stay(struct identity id, size_t have, size_t request)
+{
+    if (request > have)
+        return false;
+    if (id.kind == CELL)
+        return request + QY_CELL_HEADER_BYTES > have / 2;
+    return !qy_options.classic && request >= have - have / GROWTH_PART;
+}
+
+static void *move(struct identity id, void *mem, size_t have, size_t request)
+{
+    size_t kept = qy_min(have, request);
+    void *to = qy_block_take(room_for(have, request), NULL);
+    if (!to && room_for(have, request) > request)
+        to = qy_block_take(request, NULL);
     if (to) {
-        QY_PROBE(BLOCK, MOVED, to, qy_min(usable(id, mem), request));
-        memcpy(to, mem, qy_min(usable(id, mem), request));
+        QY_PROBE(BLOCK, MOVED, to, kept);
+        memcpy(to, mem, kept);
         free_identified(id, mem);
     }
     return to;
@@ -245,14 +271,15 @@ void *qy_block_resize(void *mem, size_t request)
     if (request > PTRDIFF_MAX)
         return NULL;
     struct identity id = identify(mem);
-    if (id.kind == CELL) {
-        /* Stay while at least half is used. */
-        size_t have = usable(id, mem);
-        return request <= have && request + QY_CELL_HEADER_BYTES > have / 2 ? mem : move(id, mem, request);
-    }
+    size_t have = usable(id, mem);
     if (id.kind == MAPPED) {
         void *resized = qy_mapped_resize(mem, request);
-        return resized ? resized : move(id, mem, request);
+        return resized ? resized : move(id, mem, have, request);
     }
-    return qy_arena_resize(id.arena, mem, qy_chunk_size_for(request)) ? mem : move(id, mem, request);
+    if (may_stay(id, have, request))
+        return mem;
+    if (id.kind == CHUNK && qy_arena_resize(id.arena, mem, qy_chunk_size_for(request),
+                                            qy_chunk_size_for(room_for(have, request))))
+        return mem;
+    return move(id, mem, have, request);
 }

@@ -57,8 +57,8 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
  */
 void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait);
 
-/* Makes the block of an arena `size` bytes large where it is; false when that cannot be. */
-bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size);
+/* Makes a block at least `size` bytes large where it is, better `wanted`; false when that cannot be. */
+bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
 
 /*
  * The gate: any pointer may be brought here. Returns its arena when it is a block in use whose tags and whose

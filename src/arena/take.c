@@ -344,13 +344,13 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     return true;
 }
 
-bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size)
+bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
     qy_lock(&a->lock);
-    bool done = size <= qy_chunk_size(c) || extend_locked(a, c, size);
+    bool done = size <= qy_chunk_size(c) || extend_locked(a, c, wanted) || extend_locked(a, c, size);
     if (done)
-        drop_back_locked(a, c, size);
+        drop_back_locked(a, c, qy_min(wanted, qy_chunk_size(c)));
     qy_arena_check_locked(a);
     qy_unlock(&a->lock);
     return done;
