@@ -18,11 +18,6 @@ static bool served_by_runs(size_t request)
     return request <= qy_options.run_max && qy_options.run_max && qy_zone.lo;
 }
 
-static unsigned class_for(size_t request)
-{
-    return (unsigned)((request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) / QY_CELL_UNIT);
-}
-
 static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
 {
     void *mem = qy_arena_take(first, r);
@@ -71,7 +66,7 @@ static void *take_once(size_t request, uintptr_t *clean_from)
     struct qy_tcache *t = qy_tcache_enter();
     if (t && QY_UNLIKELY(qy_tcache_is_asked(t)))
         qy_tcache_answer(t);
-    void *mem = t && served_by_runs(request) ? qy_cell_take(t, class_for(request)) : NULL;
+    void *mem = t && served_by_runs(request) ? qy_cell_take(t, qy_cell_stride(request) / QY_CELL_UNIT) : NULL;
     if (!mem) {
         struct qy_request r = {.size = qy_chunk_size_for(request)};
         mem = take_chunk(t, &r);

@@ -22,11 +22,19 @@
 
 #define QY_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 
-/* *word += n, in one instruction where the machine has one: compilers prefer three when the old value is at hand. */
+/*
+ * *(base + index + field) += n, field and n constant, in one instruction where the machine has one: compilers prefer three when
+ * the old value is at hand, and one more to have the address in a register.
+ */
 #if defined(__x86_64__)
-#define QY_ADD_IN_PLACE(word, n) __asm__("addq %1, %0" : "+m"(word) : "i"((long)(n)) : "cc")
+#define QY_ADD_IN_PLACE(base, index, field, n)                                   \
+    __asm__ volatile("addq %0, %c1(%2,%3)"                                       \
+                     :                                                           \
+                     : "i"((long)(n)), "i"((long)(field)), "r"(base), "r"(index) \
+                     : "cc", "memory")
 #else
-#define QY_ADD_IN_PLACE(word, n) ((word) = (__typeof__(word))((uintptr_t)(word) + (uintptr_t)(n)))
+#define QY_ADD_IN_PLACE(base, index, field, n) \
+    (*(uintptr_t *)((char *)(base) + (index) + (field)) += (uintptr_t)(n))
 #endif
 
 /*

@@ -34,6 +34,7 @@
 #define QY_CELL_UNIT 16u
 #define QY_CELL_TAG_EXTRA 8u /* so that no byte of a header is a NUL that an overflow could leave unchanged */
 #define QY_CLASSES 65u       /* class c has a stride of 16 c; class 0 is none */
+#define QY_RUN_LARGEST ((QY_CLASSES - 1) * QY_CELL_UNIT - QY_CELL_HEADER_BYTES)
 #define QY_RUN_MAX_CELLS 2048u
 #define QY_RUN_WORDS (QY_RUN_MAX_CELLS / 64)
 
@@ -66,6 +67,16 @@ struct qy_class {
 };
 
 extern struct qy_class qy_classes[QY_CLASSES];
+
+/*
+ * The stride that serves a request: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding
+ * and more to pages that one class alone uses (docs/decisions/0014-fewer-classes.md).
+ */
+QY_INLINE unsigned qy_cell_stride(size_t request)
+{
+    size_t stride = request + QY_CELL_HEADER_BYTES;
+    return (unsigned)qy_align_up(stride, stride <= 256 ? 16 : stride <= 512 ? 32 : 64);
+}
 
 void qy_classes_init(const uint64_t *secrets);
 

@@ -46,6 +46,7 @@ void qy_cell_stacks_init(struct qy_tcache *t)
     for (unsigned cls = 0; cls < QY_CLASSES; cls++) {
         t->keys[cls].key = qy_classes[cls].key;
         set_stack(t, cls, empty_stack + 1, 0);
+        t->strides[cls] = (uint16_t)qy_cell_stride(cls * QY_CELL_UNIT - QY_CELL_HEADER_BYTES);
     }
 }
 

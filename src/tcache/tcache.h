@@ -46,6 +46,7 @@ struct qy_tcache {
     uintptr_t zone_from; /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
     size_t
         zone_span; /* have a readable header; others take the slow path, which looks whether the zone grew */
+    uint16_t strides[QY_CLASSES + 1]; /* of a request, by the 16 bytes that it and its header end in */
     struct qy_stack stacks[QY_CLASSES];
 
     struct qy_arena *arena; /* NULL before first use */
@@ -91,6 +92,9 @@ QY_INLINE struct qy_key *qy_key_at(struct qy_tcache *t, size_t stride)
     return (struct qy_key *)((char *)t->keys + stride);
 }
 
+/* Where a stack's top lies behind cache and stride. */
+#define QY_TOP_AT (offsetof(struct qy_tcache, stacks) + offsetof(struct qy_stack, top))
+
 /* The same by a header's tag, whatever 16 bits it is. */
 QY_INLINE struct qy_stack *qy_tag_stack(struct qy_tcache *t, size_t tag)
 {
@@ -110,7 +114,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 {
     if (QY_UNLIKELY(request >= t->request_limit))
         return NULL;
-    size_t stride = (request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) & ~(size_t)(QY_CELL_UNIT - 1);
+    size_t stride = t->strides[(request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) / QY_CELL_UNIT];
     struct qy_stack *stack = qy_stack_at(t, stride);
     uint64_t *cell = stack->top[-1];
     QY_PROBE(TCACHE, ASKED, 0, stride);
@@ -118,7 +122,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)key))
         return NULL;
     cell[-1] = key;
-    stack->top--;
+    QY_ADD_IN_PLACE(t, stride, QY_TOP_AT, -sizeof *stack->top);
     QY_PROBE(TCACHE, TOOK, cell, stride);
     return cell;
 }
@@ -144,7 +148,7 @@ QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
         return false;
     ((uint32_t *)mem)[-1] = 0;
     *top = mem;
-    QY_ADD_IN_PLACE(stack->top, sizeof *top);
+    QY_ADD_IN_PLACE(t, tag, QY_TOP_AT - QY_CELL_TAG_EXTRA, sizeof *top);
     QY_PROBE(TCACHE, PUT, mem, tag - QY_CELL_TAG_EXTRA);
     return true;
 }
