@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# quarry play: the lessons, the language and its errors. (The page is tested in tests/scripts/viewer.sh.)
+# quarry play: the lessons, the language and its errors. (The page is tested in tests/scripts/play_page.sh.)
 # timeout: 120
 # builds: release asan
 

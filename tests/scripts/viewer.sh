@@ -1,5 +1,5 @@
 #!/bin/sh
-# The page in which one looks at a heap, in a real Chromium (viewer/test).
+# The page in which one looks at a heap, in a real Chromium; or the tests of viewer/test that are named: viewer.sh [NAME...]
 # timeout: 300
 # serial
 set -eu
@@ -12,4 +12,9 @@ QUARRY_VIEWER=$QUARRY_BUILD/share/quarry/viewer.html
 CHROMIUM=$(command -v chromium)
 export QUARRY_VIEWER CHROMIUM
 cd "$QUARRY_SOURCE/viewer"
-exec node --test test/*.test.js
+[ $# -gt 0 ] || set -- model page
+for name; do
+    shift
+    set -- "$@" "test/$name.test.js"
+done
+exec node --test "$@"

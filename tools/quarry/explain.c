@@ -72,18 +72,16 @@ static const char *const state_sentences[STATES] = {
     [STATE_MOVING] = "free, in no list: a thread had it in hand, or the list that it is in is damaged",
 };
 
-static const char *tag_letters(unsigned tags)
+/* Of a free chunk, A and M mean something else: how long it has been free. */
+static void say_flags(struct answer *a, const struct chunk *c)
 {
-    static char letters[4];
-    char *to = letters;
-    if (tags & 4)
-        *to++ = 'A';
-    if (tags & 2)
-        *to++ = 'M';
-    if (tags & 1)
-        *to++ = 'P';
-    *to = '\0';
-    return to == letters ? "none" : letters;
+    bool is_free = c->state == STATE_BINNED || c->state == STATE_UNSORTED || c->state == STATE_TOP;
+    if (c->state == STATE_MAPPED)
+        say(a, "Flags: M, a mapping of its own.");
+    else
+        say(a, "Flags: %s%s.",
+            c->tags & 1 ? "P, the chunk before it is in use" : "no P, the chunk before it is free",
+            !is_free && c->tags & 4 ? "; A, it belongs to another arena than the main one" : "");
 }
 
 static const char *place_in_block(uint64_t address, uint64_t header, uint64_t mem, uint64_t end)
@@ -168,8 +166,9 @@ static void say_chunk(struct answer *a, const struct chunk *c)
     say(a, "%s is %s of a chunk of %" PRIu64 " bytes at %s, %s.", words_address(a->address),
         place_in_block(a->address, c->at + 8, c->at + 16, c->at + 16 + usable), (uint64_t)c->size,
         words_address(c->at), state_sentences[c->state]);
-    say(a, "Its memory is %s to %s, %" PRIu64 " bytes. Flags: %s.", words_address(c->at + 16),
-        words_address(c->at + 16 + usable), usable, tag_letters(c->tags));
+    say(a, "Its memory is %s to %s, %" PRIu64 " bytes.", words_address(c->at + 16),
+        words_address(c->at + 16 + usable), usable);
+    say_flags(a, c);
     text(a, "what", "chunk");
     text(a, "state", state_names[c->state]);
     number(a, "chunk", c->at);

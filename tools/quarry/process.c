@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What else is copied while that takes no longer than this many bytes do, some 20 ms on an idle machine. */
-#define AT_MOST ((uint64_t)48 << 20)
+/* What else is copied while that takes no longer than this many bytes do, some 15 ms on an idle machine. */
+#define AT_MOST ((uint64_t)32 << 20)
 
 /* A process caught at work in its heap is let go and stopped again, this often. */
 #define STOPS_AT_MOST 25

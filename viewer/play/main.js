@@ -187,7 +187,7 @@ class Player {
     );
     $('events').replaceChildren(
       ...step.path.map((e, i) => {
-        const asks = e.did === 'asked' && e.store !== 'gate';
+        const asks = e.did === 'asked';
         return el(
           'li',
           { class: e.store === 'kernel' ? 'call' : null },

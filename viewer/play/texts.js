@@ -21,7 +21,7 @@ export const words = {
     systemCalls: '系统调用', faults: '缺页', faultNote: '堆中这一步新出现在物理内存里的页',
     block: '块', at: 'chunk 地址', header: '头部：大小与 A M P', prevSize: 'prev_size', links: 'fd → bk', binHead: 'bin', state: '状态', bytes: '字节',
     user: '归前一块的数据', yes: '有', no: '没有', cache: '线程 {n} 的缓存', cacheOrphan: '没有线程的缓存', arena: 'arena {n}',
-    tcache: 'tcache', cells: '单元', fast: 'fast bin', unsorted: 'unsorted bin', small: 'small bin', large: 'large bin', inbox: '收件箱', cell: '{n} 字节的单元',
+    tcache: 'tcache', cells: '格', fast: 'fast bin', unsorted: 'unsorted bin', small: 'small bin', large: 'large bin', inbox: '收件箱', cell: '{n} 字节的格',
     'state.in use': '使用中', 'state.binned': '空闲，在 bin 里', 'state.unsorted': '空闲，unsorted', 'state.fast': '空闲，fast bin', 'state.cached': '空闲，在缓存里',
     'state.inbox': '空闲，收件箱', 'state.top': 'top', 'state.fence': '栅栏', 'state.mapped': '独占映射', 'state.broken': '已损坏', 'state.moving': '空闲，链表指针被改写', more: '另有 {n} 块没有变化',
     picture: '按比例画出的堆。方向键在页面上是换步，在图上是平移。', broken: '这个页面里没有内容。',

@@ -4,6 +4,7 @@ import { GRID_LEAST, GUTTER, LANE, TALLEST_ROW } from './lanes.js';
 import { CELL } from './snapshot.js';
 import { Stretch } from './stretch.js';
 
+const STACKED = 6; // device pixels: higher columns show their colours one above the other
 const COARSE_RUN = 60; // device pixels: narrower runs are one colour while the picture moves
 
 export class Painting extends Stretch {
@@ -58,7 +59,7 @@ export class Painting extends Stretch {
 
   /*
    * Leaves from u0 to u1 between x0 and x1, in device pixels. A leaf of two pixels and more is a rectangle; what is narrower is
-   * shown a column at a time, by how many bytes of each colour it holds: stacked in the ribbon, mixed in the rows.
+   * shown a column at a time, by how many bytes of each colour it holds: stacked, as far as a row is high enough, else mixed.
    */
   drawBand(u0, u1, shape, modeName) {
     const { x0, x1, y0, y1, grid, step = 1 } = shape;
@@ -98,7 +99,7 @@ export class Painting extends Stretch {
       const b = u + wide / perU;
       const last = sums.between(u, b, amounts, i);
       const hit = !found || found.before[Math.min(last + 1, leaves.count)] > found.before[i];
-      if (grid) this.stack(x, y0, x + 1, y1, amounts, paints, 1 / perU, !hit);
+      if (y1 - y0 >= STACKED) this.stack(x, y0, x + wide, y1, amounts, paints, wide / perU, !hit);
       else pixels.rect(x, y0, x + wide, y1, this.blend(amounts, paints, wide / perU, !hit));
       x += wide;
       i = Math.max(i, last);
@@ -182,7 +183,7 @@ export class Painting extends Stretch {
         }
         if (end <= from) amounts[slackOf(mode, model)] = 1;
         const total = Math.max(1, end - from);
-        if (grid) this.stack(px, y0, px + 1, y1, amounts, paints, total, !hit);
+        if (y1 - y0 >= STACKED) this.stack(px, y0, px + 1, y1, amounts, paints, total, !hit);
         else pixels.rect(px, y0, px + 1, y1, this.blend(amounts, paints, total, !hit));
       }
     } else {

@@ -40,7 +40,7 @@ test('the page is one file that names no other', () => {
 page('opens from a file without a network, and shows the process', {}, async (tab) => {
   assert.match(await tab.title(), /redis-server/);
   const column = await text(tab, '#process');
-  for (const what of ['stack', 'vdso', 'libraries', 'mapped block', 'sub-heap', 'heap (brk)', 'bss', 'data', 'text', 'zone of runs', 'program break']) assert.ok(column.includes(what), what);
+  for (const what of ['stack', 'from the kernel', 'libraries', 'mapped block', 'sub-heap', 'heap (brk)', 'bss', 'data', 'text', 'zone of runs', 'program break']) assert.ok(column.includes(what), what);
   assert.ok(column.indexOf('stack') < column.indexOf('heap (brk)') && column.indexOf('heap (brk)') < column.indexOf('bss'), 'high addresses on top');
 });
 

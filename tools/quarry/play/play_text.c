@@ -176,7 +176,7 @@ static void print_path(FILE *out, const struct play *play, size_t i, enum langua
         fprintf(out, "  %s\n", words[in].path);
     for (size_t k = 0; k < s->event_count; k++) {
         const struct qy_probe_event *e = &s->events[k];
-        bool asked = e->did == QY_DID_ASKED && e->store != QY_AT_GATE;
+        bool asked = e->did == QY_DID_ASKED;
         fprintf(out, "   %2zu %-14s %s%s%s\n", k + 1, tell_store(e), tell_event(play, i, k, in).text,
                 asked ? " -> " : "",
                 !asked              ? ""

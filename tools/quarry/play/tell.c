@@ -136,13 +136,11 @@ static const struct {
     {QY_AT_RUN,
      QY_DID_TOOK,
      {"Cells ({n}) are taken from a run, the lowest address first: {at}.",
-      "从 run 中取出若干单元（{n}），地址低的在前：{at}。"}},
+      "从 run 中取出若干格（{n}），地址低的在前：{at}。"}},
     {QY_AT_RUN,
      QY_DID_PUT,
-     {"Cells ({n}, {at} among them) go back to their run.", "单元（{n}，其中有 {at}）退回所属的 run。"}},
-    {QY_AT_RUN,
-     QY_DID_CARVED,
-     {"A page of the run is cut into cells: {at}.", "把 run 的一页切成单元：{at}。"}},
+     {"Cells ({n}, {at} among them) go back to their run.", "格（{n}，其中有 {at}）退回所属的 run。"}},
+    {QY_AT_RUN, QY_DID_CARVED, {"A page of the run is cut into cells: {at}.", "把 run 的一页切成格：{at}。"}},
     {QY_AT_RUN,
      QY_DID_PURGED,
      {"An idle page of a run goes back to the kernel: {at}.", "run 中空闲的一页还给内核：{at}。"}},
@@ -198,8 +196,12 @@ const char *tell_did(const struct qy_probe_event *event)
 bool tell_answer(const struct step *step, size_t event)
 {
     enum qy_probe_store asked = step->events[event].store;
-    if (asked == QY_AT_GATE)
-        return true; /* otherwise the process would have ended */
+    if (asked == QY_AT_GATE) { /* it lets the call through, or ends the process */
+        for (size_t i = event + 1; i < step->event_count; i++)
+            if (step->events[i].did == QY_DID_REFUSED)
+                return false;
+        return true;
+    }
     for (size_t i = event + 1; i < step->event_count; i++) {
         const struct qy_probe_event *e = &step->events[i];
         if (e->did == QY_DID_ASKED)
