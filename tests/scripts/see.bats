@@ -194,7 +194,11 @@ EOF
     run --separate-stderr "$quarry" stat "$pid"
     kill -CONT "$pid"
     [ "$status" -eq 0 ]
-    grep -q '^State:.*sleeping' "/proc/$pid/status"
+    for _ in $(seq 50); do # it may have to wait for a processor
+        grep -q '^State:.*sleeping' "/proc/$pid/status" && return
+        sleep 0.1
+    done
+    return 1
 }
 
 @test "map puts the snapshot into the page" {

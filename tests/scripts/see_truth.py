@@ -186,7 +186,8 @@ def run(conf, threads, program, folder):
                     with Stopped(process.pid):
                         heap = snapshot(process.pid)
                         table = list(read_table(memory))
-                    check_mapped(heap)
+                    if not heap["busy"]:  # else the break may have moved, and its end not been noted yet
+                        check_mapped(heap)
                     count, more, wrong = judge(heap, table, before, conf == "classic:true")
                     statements += count
                     if more:

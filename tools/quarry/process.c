@@ -240,15 +240,18 @@ static const char *copy_standing(struct look *l, const struct stop *s, bool sett
 static const char *stop_and_copy(struct look *l, bool last, bool *again)
 {
     struct stop s;
-    bool settled;
+    bool settled = false;
     const char *why = stop_process(l->pid, &s);
-    if (!why)
+    if (!why && !last)
         why = stop_settle(&s, is_inside, l, &settled);
     if (why)
         return why;
     l->m->stops++;
-    why = copy_standing(l, &s, settled, last || s.foreign);
-    *again = l->m->busy && !last && !s.foreign;
+    *again = s.straggles;
+    if (!s.straggles) {
+        why = copy_standing(l, &s, settled, last || s.foreign);
+        *again = l->m->busy && !last && !s.foreign;
+    }
     uint64_t stopped_us = stop_end(&s);
     if (l->m->stopped_us < stopped_us)
         l->m->stopped_us = stopped_us;

@@ -254,26 +254,39 @@ const char *stop_settle(struct stop *s,
             return NULL;
         nanosleep(&(struct timespec){0, MOMENT_NS}, NULL);
         interrupt(s);
-        const char *why = stop_new_threads(s, clock_us() + PATIENCE_US); /* waits for the known ones, too */
+        s->straggles = !all_stand(s, until);
+        if (s->straggles) {
+            *settled = false;
+            return NULL;
+        }
+        const char *why = stop_new_threads(s, clock_us() + PATIENCE_US);
         if (why)
             return why;
     }
+}
+
+static void detach(struct stopped_thread *t)
+{
+    if (t->stands)
+        ptrace(PTRACE_DETACH, t->tid, NULL, (long)t->signal);
+    t->stands = false;
+    t->gone = true;
 }
 
 uint64_t stop_end(struct stop *s)
 {
     if (s->foreign)
         return 0;
-    for (size_t i = 0; i < s->count; i++) {
-        struct stopped_thread *t = &s->threads[i];
-        if (ptrace(PTRACE_DETACH, t->tid, NULL, (long)t->signal) == 0 || errno != ESRCH || t->stands)
-            continue;
-        /* It does not stand, so it cannot be let go: it goes when it stops, or with us. */
-        int status;
-        if (waitpid(t->tid, &status, __WALL | WNOHANG) > 0 && WIFSTOPPED(status))
-            ptrace(PTRACE_DETACH, t->tid, NULL, (long)(status >> 16 ? 0 : WSTOPSIG(status)));
-    }
-    return clock_us() - s->from_us;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->threads[i].stands)
+            detach(&s->threads[i]);
+    uint64_t stopped_us = clock_us() - s->from_us;
+    /* What does not stand yet can only be let go when it does. What did not in time is not waited for again: it goes with us. */
+    uint64_t until = clock_us() + (s->straggles ? PATIENCE_US : 0);
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->threads[i].gone && wait_for(&s->threads[i], until))
+            detach(&s->threads[i]);
+    return stopped_us;
 }
 
 void stop_free(struct stop *s)

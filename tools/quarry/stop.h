@@ -23,6 +23,7 @@ struct stop {
     size_t count;
     uint64_t from_us; /* when the first of them stood */
     bool begun;       /* it does */
+    bool straggles;   /* one that was let run does not stand yet */
     bool foreign;     /* it stood already: a debugger, or job control; nothing was done to it */
 };
 
@@ -31,7 +32,8 @@ const char *stop_process(int pid, struct stop *stop);
 
 /*
  * Lets each thread that `is_inside` something run on, moment by moment, while the others stand, until none is: then `settled`. The
- * list may grow meanwhile. Returns as stop_process does.
+ * list may grow meanwhile. Given up after some milliseconds, when one may not even stand: stop->straggles. Returns as stop_process
+ * does.
  */
 const char *stop_settle(struct stop *stop,
                         bool (*is_inside)(const void *context, const struct stopped_thread *thread),
