@@ -20,6 +20,9 @@
 /* A thread that waits for a disk or for its vfork()ed child does not stop; then the look is given up. */
 #define PATIENCE_US 2000000
 
+/* One that was let run and got no processor is waited for while all others run: that hurts nobody. */
+#define LONG_PATIENCE_US 60000000
+
 /*
  * A call takes less than a moment; after it, a thread that does nothing else is inside the next one as often as it is not. On a busy
  * machine it may have to wait for a processor first: then it is better to let all go and try again.
@@ -282,7 +285,7 @@ uint64_t stop_end(struct stop *s)
             detach(&s->threads[i]);
     uint64_t stopped_us = clock_us() - s->from_us;
     /* What does not stand yet can only be let go when it does. What did not in time is not waited for again: it goes with us. */
-    uint64_t until = clock_us() + (s->straggles ? PATIENCE_US : 0);
+    uint64_t until = clock_us() + (s->straggles ? LONG_PATIENCE_US : 0);
     for (size_t i = 0; i < s->count; i++)
         if (!s->threads[i].gone && wait_for(&s->threads[i], until))
             detach(&s->threads[i]);
