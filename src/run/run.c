@@ -172,12 +172,12 @@ unsigned qy_run_take(struct qy_run *run, void **end, unsigned most)
         carve_page(run);
     const size_t stride = qy_classes[run->cls].stride;
     const unsigned count = (unsigned)qy_min(most, run->free);
+    char *const first = cell_at(run, 0);
     unsigned w = run->first_word;
     for (unsigned left = count; left > 0;) {
-        const char *first = cell_at(run, w * 64);
         uint64_t bits = run->free_bits[w];
         for (; bits && left > 0; bits &= bits - 1, left--)
-            *--end = (void *)(first + qy_low_bit(bits) * stride);
+            *--end = first + (w * 64 + qy_low_bit(bits)) * stride;
         run->free_bits[w] = bits;
         w += !bits;
     }
@@ -188,17 +188,17 @@ unsigned qy_run_take(struct qy_run *run, void **end, unsigned most)
 
 unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
 {
-    const struct qy_class *k = &qy_classes[run->cls];
-    const uintptr_t base = (uintptr_t)qy_run_base(run);
+    const uint64_t inverse = qy_classes[run->cls].inverse;
+    const uintptr_t first = (uintptr_t)cell_at(run, 0);
     unsigned lowest = run->first_word, count = 0;
-    do {
-        unsigned index = cell_index(k, cells[count]), w = index / 64;
+    for (uintptr_t offset; count < most && (offset = (uintptr_t)cells[count] - first) < QY_RUN_BYTES; count++) {
+        unsigned index = (unsigned)(offset * inverse >> 32), w = index / 64;
         uint64_t bit = (uint64_t)1 << (index % 64), bits = run->free_bits[w];
         if (QY_UNLIKELY(bits & bit))
             already_free(cells[count]);
         run->free_bits[w] = bits | bit;
         lowest = (unsigned)qy_min(lowest, w);
-    } while (++count < most && (uintptr_t)cells[count] - base < QY_RUN_BYTES);
+    }
     run->free = (uint16_t)(run->free + count);
     run->first_word = (uint16_t)lowest;
     return count;
