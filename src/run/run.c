@@ -191,7 +191,8 @@ unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
     const uint64_t inverse = qy_classes[run->cls].inverse;
     const uintptr_t first = (uintptr_t)cell_at(run, 0);
     unsigned lowest = run->first_word, count = 0;
-    for (uintptr_t offset; count < most && (offset = (uintptr_t)cells[count] - first) < QY_RUN_BYTES; count++) {
+    for (uintptr_t offset; count < most && (offset = (uintptr_t)cells[count] - first) < QY_RUN_BYTES;
+         count++) {
         unsigned index = (unsigned)(offset * inverse >> 32), w = index / 64;
         uint64_t bit = (uint64_t)1 << (index % 64), bits = run->free_bits[w];
         if (QY_UNLIKELY(bits & bit))

@@ -112,12 +112,15 @@ static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
         *first = run->next;
 }
 
-/* After cells came back: a run that was full is listed again; an empty one goes home unless it is the only one. */
+/*
+ * After cells came back: a run that was full is listed again; an empty one goes home, unless it is the only one and there is a
+ * thread that may want it.
+ */
 static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->listed)
         list_run_locked(t, run);
-    if (qy_run_is_empty(run) && run->next != run) {
+    if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->orphaned))) {
         unlist_run_locked(t, run);
         qy_zone_put(run);
     }
@@ -186,8 +189,11 @@ static void notify(struct qy_run *run)
     } while (!qy_cas_release(&owner->inbox, &head, run)); /* publishes inbox_next to the owner */
     /* Orders the push against `orphaned`: either the retiring thread sees our run, or we see that it retired. */
     qy_fence_seq_cst();
-    if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned)))
-        qy_runs_tidy(owner, QY_KEEP);
+    if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned))) {
+        qy_lock(&owner->lock);
+        collect_locked(owner, ~0u);
+        qy_unlock(&owner->lock);
+    }
 }
 
 static bool share_run(const void *a, const void *b)
