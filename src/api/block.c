@@ -247,18 +247,29 @@ static bool may_stay(struct identity id, size_t have, size_t request)
     return !qy_options.classic && request >= have - have / GROWTH_PART;
 }
 
-static void *move(struct identity id, void *mem, size_t have, size_t request)
+/* A block of the thread's own is likely in the processor's cache: so much is copied there rather than grown into what is not. */
+#define COPY_RATHER ((size_t)8192)
+
+static void *take_for_growth(struct identity id, size_t have, size_t request)
 {
-    size_t kept = qy_min(have, request);
-    void *to = qy_block_take(room_for(have, request), NULL);
-    if (!to && room_for(have, request) > request)
-        to = qy_block_take(request, NULL);
-    if (to) {
-        QY_PROBE(BLOCK, MOVED, to, kept);
-        memcpy(to, mem, kept);
-        free_identified(id, mem);
-    }
-    return to;
+    bool own = id.kind == CHUNK && request > have && request <= COPY_RATHER && !qy_options.classic;
+    return own ? qy_chunk_pop(qy_self, room_for(have, request)) : NULL;
+}
+
+static void *resize_in_place(struct identity id, void *mem, size_t have, size_t request)
+{
+    if (id.kind == MAPPED)
+        return qy_mapped_resize(mem, request);
+    bool done = id.kind == CHUNK && qy_arena_resize(id.arena, mem, qy_chunk_size_for(request),
+                                                    qy_chunk_size_for(room_for(have, request)));
+    return done ? mem : NULL;
+}
+
+static void *take_for_move(size_t have, size_t request)
+{
+    size_t room = room_for(have, request);
+    void *to = qy_block_take(room, NULL);
+    return to || room == request ? to : qy_block_take(request, NULL);
 }
 
 void *qy_block_resize(void *mem, size_t request)
@@ -267,14 +278,19 @@ void *qy_block_resize(void *mem, size_t request)
         return NULL;
     struct identity id = identify(mem);
     size_t have = usable(id, mem);
-    if (id.kind == MAPPED) {
-        void *resized = qy_mapped_resize(mem, request);
-        return resized ? resized : move(id, mem, have, request);
+    if (id.kind != MAPPED && may_stay(id, have, request))
+        return mem;
+    void *to = take_for_growth(id, have, request);
+    if (!to) {
+        void *resized = resize_in_place(id, mem, have, request);
+        if (resized)
+            return resized;
+        to = take_for_move(have, request);
     }
-    if (may_stay(id, have, request))
-        return mem;
-    if (id.kind == CHUNK && qy_arena_resize(id.arena, mem, qy_chunk_size_for(request),
-                                            qy_chunk_size_for(room_for(have, request))))
-        return mem;
-    return move(id, mem, have, request);
+    if (to) {
+        QY_PROBE(BLOCK, MOVED, to, qy_min(have, request));
+        memcpy(to, mem, qy_min(have, request));
+        free_identified(id, mem);
+    }
+    return to;
 }
