@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/probe.h"
 
@@ -23,10 +24,14 @@ void qy_pages_init(void)
         qy_page_bytes = bytes;
 }
 
-/* So that /proc/PID/maps reads well. Kernels without CONFIG_ANON_VMA_NAME refuse, which is fine. */
+/* So that /proc/PID/maps reads well. Kernels without CONFIG_ANON_VMA_NAME refuse, and are not asked again. */
 static void name_pages(void *at, size_t bytes, const char *name)
 {
-    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)at, bytes, (unsigned long)name);
+    static bool refused; /* atomic */
+    if (!qy_load_relaxed(&refused) &&
+        prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)at, bytes, (unsigned long)name) < 0 &&
+        errno == EINVAL)
+        qy_store_relaxed(&refused, true);
 }
 
 static void *map(size_t bytes, int protection, int flags, const char *name)
