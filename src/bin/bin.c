@@ -28,7 +28,7 @@ static void map_clear(struct qy_bins *bins, unsigned index)
 
 static bool is_head(const struct qy_bins *bins, const struct qy_chunk *c)
 {
-    uintptr_t links = (uintptr_t)&c->fd;
+    uintptr_t links = (uintptr_t)c + offsetof(struct qy_chunk, fd);
     return links >= (uintptr_t)bins->links && links < (uintptr_t)bins->links + sizeof bins->links;
 }
 

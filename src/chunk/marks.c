@@ -149,7 +149,8 @@ bool qy_chunk_has_size(const struct qy_chunk *c, size_t size)
     if (size < QY_SIZE_IN_MARKS)
         return qy_chunk_begins((const struct qy_chunk *)((const char *)c + size)) && qy_chunk_whole(c, size);
     struct qy_marks *marks = qy_place_of((const struct qy_chunk *)((const char *)c + QY_MARKS_BYTES)).marks;
-    return marks && qy_load_relaxed(&marks->inuse) == size;
+    size_t to_its_end = QY_SIZE_IN_MARKS - (uintptr_t)c % QY_MARKS_BYTES;
+    return marks && qy_load_relaxed(&marks->inuse) == size && qy_chunk_whole(c, to_its_end);
 }
 
 void qy_granules_lock(void)

@@ -169,10 +169,12 @@ QY_INLINE bool qy_place_has_size(struct qy_place p, const struct qy_chunk *c, si
 {
     if (QY_UNLIKELY(!qy_size_in_granule(c) || size < QY_MIN_CHUNK))
         return qy_chunk_has_size(c, size);
-    if (size >= QY_SIZE_IN_MARKS)
-        return qy_load_relaxed(&p.marks[1].inuse) == size;
-    /* Of the places behind c, the last one is the next chunk's, and the first that is set. */
     unsigned at = (unsigned)((uintptr_t)c / QY_ALIGNMENT % QY_MARKS_BITS);
+    if (size >=
+        QY_SIZE_IN_MARKS) /* the word is a size, and c's, when nothing begins from behind c to its end */
+        return qy_load_relaxed(&p.marks[1].inuse) == size && qy_load_relaxed(&p.marks[1].begins) == 0 &&
+               qy_load_relaxed(&p.marks[0].begins) >> at >> 1 == 0;
+    /* Of the places behind c, the last one is the next chunk's, and the first that is set. */
     size_t units = size / QY_ALIGNMENT;
     uint64_t behind = qy_begins_behind(p.marks, at);
     if (units > QY_MARKS_BITS) {

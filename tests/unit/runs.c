@@ -1,0 +1,208 @@
+/* Runs: every cell of every class once, wherever it is given back; pages that hold no block can go and come again. */
+/* not: asan */
+#include "internals.h"
+#include "run/run.h"
+
+static void *cells[QY_RUN_MAX_CELLS + 1];
+static struct rng r;
+static char owner;
+
+static void strides_serve(void **state)
+{
+    (void)state;
+    internals_ready();
+    unsigned last = 0, classes = 0;
+    for (size_t request = 1; request <= QY_RUN_LARGEST; request++) {
+        unsigned stride = qy_cell_stride(request);
+        size_t cell = request + QY_CELL_HEADER_BYTES;
+        assert_true(stride >= cell && stride % QY_CELL_UNIT == 0 && stride >= last);
+        assert_true(stride - cell < qy_max(QY_CELL_UNIT, cell / 8 + 1));
+        assert_int_equal(qy_classes[stride / QY_CELL_UNIT].stride, stride);
+        classes += stride != last;
+        last = stride;
+    }
+    assert_int_equal(classes, 32);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* All cells of a run, in batches of any size. */
+static unsigned take_all(struct qy_run *run)
+{
+    unsigned count = 0;
+    while (qy_run_has_cells(run)) {
+        void *batch[64];
+        unsigned most = 1 + (unsigned)rng_below(&r, 64);
+        unsigned got = qy_run_take(run, batch + 64, most);
+        assert_in_range(got, 1, most);
+        for (unsigned i = 1; i <= got; i++) {
+            assert_true(i == 1 || batch[64 - i] > batch[64 - i + 1]);
+            cells[count++] = batch[64 - i];
+        }
+    }
+    return count;
+}
+
+static void cells_are_sound(struct qy_run *run, unsigned count)
+{
+    const struct qy_class *k = &qy_classes[run->cls];
+    char *base = qy_run_base(run);
+    assert_int_equal(count, k->cells);
+    qsort(cells, count, sizeof *cells, by_address);
+    for (unsigned i = 0; i < count; i++) {
+        char *cell = cells[i];
+        assert_true(cell >= base + QY_CELL_HEADER_BYTES && cell + k->stride <= base + QY_RUN_BYTES);
+        assert_int_equal((uintptr_t)cell % (k->stride & -k->stride), 0);
+        assert_true(i == 0 || cell - (char *)cells[i - 1] == (ptrdiff_t)k->stride);
+        assert_int_equal(*qy_cell_header(cell), qy_key_when_free(k->key));
+        *qy_cell_header(cell) = k->key;
+    }
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(qy_cell_vet(cells[i]), run->cls);
+}
+
+static void shuffle(unsigned count)
+{
+    for (unsigned i = count; i > 1; i--) {
+        unsigned k = (unsigned)rng_below(&r, i);
+        void *held = cells[i - 1];
+        cells[i - 1] = cells[k];
+        cells[k] = held;
+    }
+}
+
+/* Some by the owner, some by somebody else. */
+static void give_all(struct qy_run *run, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        *qy_cell_header(cells[i]) = qy_key_when_free(qy_classes[run->cls].key);
+    for (unsigned i = 0, n; i < count; i += n) {
+        n = 1 + (unsigned)rng_below(&r, qy_min(count - i, 50));
+        if (rng_one_in(&r, 2))
+            assert_int_equal(qy_run_put(run, cells + i, n), n);
+        else if (qy_run_put_remote(run, cells + i, n) && rng_one_in(&r, 2))
+            assert_true(qy_run_collect(run));
+    }
+    assert_true(qy_run_collect(run));
+    assert_true(qy_run_is_empty(run));
+}
+
+static void every_cell_once(void **state)
+{
+    (void)state;
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
+        struct qy_run *run = qy_zone_take(&owner);
+        assert_non_null(run);
+        qy_run_start(run, cls, &owner);
+        for (int round = 0; round < 3; round++) {
+            unsigned count = take_all(run);
+            cells_are_sound(run, count);
+            shuffle(count);
+            give_all(run, count);
+        }
+        qy_zone_put(run);
+    }
+}
+
+static void idle_pages_go(void **state)
+{
+    (void)state;
+    for (unsigned cls = 1; cls < QY_CLASSES; cls += 3) {
+        struct qy_run *run = qy_zone_take(&owner);
+        qy_run_start(run, cls, &owner);
+        unsigned count = take_all(run), kept = count / 2;
+        cells_are_sound(run, count);
+        void *survivor = cells[kept];
+        memset(survivor, 0x5a, qy_classes[cls].stride - QY_CELL_HEADER_BYTES);
+        cells[kept] = cells[count - 1];
+        for (unsigned i = 0; i + 1 < count; i++) {
+            *qy_cell_header(cells[i]) = qy_key_when_free(qy_classes[cls].key);
+            qy_run_put(run, cells + i, 1);
+        }
+        const struct qy_class *k = &qy_classes[cls];
+        size_t used = (k->first - QY_CELL_HEADER_BYTES + count * k->stride) / qy_page_bytes + 1;
+        assert_in_range(qy_run_purge(run, true), used - 3, used - 1);
+        assert_int_equal(qy_cell_vet(survivor), cls);
+        for (size_t i = 0; i < qy_classes[cls].stride - QY_CELL_HEADER_BYTES; i++)
+            assert_int_equal(((unsigned char *)survivor)[i], 0x5a);
+        assert_int_equal(take_all(run), count - 1);
+        *qy_cell_header(survivor) = qy_key_when_free(qy_classes[cls].key);
+        qy_run_put(run, &survivor, 1);
+        give_all(run, count - 1);
+        qy_zone_put(run);
+    }
+}
+
+struct pair {
+    struct qy_run *run;
+    void *cell;
+};
+
+static void put_twice(void *pair)
+{
+    struct pair *p = pair;
+    qy_run_put(p->run, &p->cell, 1);
+    qy_run_put(p->run, &p->cell, 1);
+}
+
+static void put_twice_by_others(void *pair)
+{
+    struct pair *p = pair;
+    qy_run_put_remote(p->run, &p->cell, 1);
+    qy_run_put_remote(p->run, &p->cell, 1);
+}
+
+static void put_by_both(void *pair)
+{
+    struct pair *p = pair;
+    qy_run_put_remote(p->run, &p->cell, 1);
+    qy_run_put(p->run, &p->cell, 1);
+    qy_run_collect(p->run);
+}
+
+static void twice_is_fatal(void **state)
+{
+    (void)state;
+    struct pair p = {.run = qy_zone_take(&owner)};
+    qy_run_start(p.run, 5, &owner);
+    qy_run_take(p.run, &p.cell + 1, 1);
+    must_abort(put_twice, &p);
+    must_abort(put_twice_by_others, &p);
+    must_abort(put_by_both, &p);
+    assert_int_equal(qy_run_put(p.run, &p.cell, 1), 1);
+    qy_zone_put(p.run);
+}
+
+/* A batch that goes on in another run: what lies in the first is taken, and no more. */
+static void a_batch_ends_with_its_run(void **state)
+{
+    (void)state;
+    struct qy_run *a = qy_zone_take(&owner), *b = qy_zone_take(&owner);
+    void *batch[8];
+    qy_run_start(a, 4, &owner);
+    qy_run_start(b, 4, &owner);
+    assert_int_equal(qy_run_take(b, batch + 8, 4), 4);
+    assert_int_equal(qy_run_take(a, batch + 4, 4), 4);
+    assert_int_equal(qy_run_put(a, batch, 8), 4);
+    assert_int_equal(qy_run_put(b, batch + 4, 4), 4);
+    assert_true(qy_run_is_empty(a) && qy_run_is_empty(b));
+    qy_zone_put(a);
+    qy_zone_put(b);
+}
+
+int main(void)
+{
+    r = rng_seeded(4);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strides_serve),
+        cmocka_unit_test(every_cell_once),
+        cmocka_unit_test(idle_pages_go),
+        cmocka_unit_test(twice_is_fatal),
+        cmocka_unit_test(a_batch_ends_with_its_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
