@@ -35,6 +35,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 def run(r):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=DATA))
+    server.handle_error = lambda *_: None  # the browser hangs up when it likes
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         for turn in range(r.size(1, 3)):
