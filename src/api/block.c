@@ -1,5 +1,6 @@
 #include "api/block.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "api/init.h"
@@ -54,7 +55,8 @@ static QY_COLD void give_way(void)
     qy_roster_trim();
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_trim(a, 0);
-    qy_zone_purge(0);
+    unsigned most = UINT_MAX;
+    qy_zone_purge(0, &most);
     qy_zone_shrink();
 }
 

@@ -1,6 +1,7 @@
 /*
  * mallopt and malloc_trim (M-41).
  */
+#include <limits.h>
 #include <malloc.h>
 
 #include "api/init.h"
@@ -29,8 +30,9 @@ QY_EXPORT int mallopt(int parameter, int value)
 QY_EXPORT int malloc_trim(size_t pad)
 {
     qy_init();
+    unsigned most = UINT_MAX;
     qy_roster_trim();
-    bool any = qy_zone_purge(0) != 0;
+    bool any = qy_zone_purge(0, &most) != 0;
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         any |= qy_arena_trim(a, a == qy_arena_first() ? pad : 0);
     return any;

@@ -26,7 +26,9 @@ struct qy_arena {
     void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
     size_t system_bytes; /* atomic: got from the kernel and not given back; others may read it for a guess */
     size_t max_system_bytes;
-    size_t top_low; /* top was never smaller since the last tick */
+    unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */
+    bool sweep_aged; /* it was, but not all that is due has gone */
+    size_t top_low;  /* top was never smaller since the last tick */
     struct qy_bins bins;
 };
 
@@ -69,8 +71,11 @@ struct qy_arena *qy_arena_vet(const void *mem);
 /* Gives free memory back: whole pages inside free chunks, and top down to `pad`. True: something was given back. */
 bool qy_arena_trim(struct qy_arena *a, size_t pad);
 
-/* Gives back what was free since the last tick: pages inside free chunks, and the part of top that was not needed. */
-void qy_arena_tick(struct qy_arena *a);
+/*
+ * Gives back what was free since the last tick: the part of top that was not needed, and pages inside free chunks, in at most *most
+ * calls of the kernel. What is left over is due when it is called again, without `tick`.
+ */
+void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most);
 
 /* Empties the fast bins (M-18). */
 void qy_arena_consolidate(struct qy_arena *a);

@@ -96,42 +96,87 @@ static bool purge_chunk(struct qy_chunk *c)
     return true;
 }
 
+/* The bins whose chunks may have whole pages. */
+static bool may_have_pages(const struct qy_arena *a, unsigned bin)
+{
+    return bin == QY_UNSORTED || bin >= qy_bin_index(&a->bins, qy_page_bytes);
+}
+
 static bool purge_bins_locked(struct qy_arena *a)
 {
     bool any = false;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
-        if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
-            continue;
-        for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
+        for (struct qy_chunk *c = NULL; may_have_pages(a, i) && (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
             any |= purge_chunk(c);
     }
     return any;
 }
 
-/* What was free at the last tick already is purged, once; the rest is looked at again at the next tick. */
-static void age_bins_locked(struct qy_arena *a)
+static void set_age(struct qy_chunk *c, size_t age)
 {
-    for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
-        if (i != QY_UNSORTED && i < qy_bin_index(&a->bins, qy_page_bytes))
-            continue;
-        for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;) {
-            if (!(c->size & QY_SEEN_FREE))
-                c->size |= QY_SEEN_FREE;
-            else if (!(c->size & QY_PURGED) && purge_chunk(c))
-                c->size |= QY_PURGED;
-        }
+    c->size = (c->size & ~QY_AGE_TAGS) | age;
+}
+
+/* A large chunk costs the kernel as much as many small ones. */
+#define BYTES_A_CALL ((size_t)64 << 10)
+
+/* False: it is due, but no call is left. */
+static bool purge_if_due(struct qy_chunk *c, unsigned *most)
+{
+    if ((c->size & QY_AGE_TAGS) != QY_PURGE_DUE)
+        return true;
+    if (*most == 0)
+        return false;
+    if (purge_chunk(c))
+        *most -= (unsigned)qy_min(*most, 1 + qy_chunk_size(c) / BYTES_A_CALL);
+    set_age(c, QY_PURGED); /* also when no whole page lies in it */
+    return true;
+}
+
+/* Looking at so many chunks takes as long as a call of the kernel. */
+#define CHUNKS_A_CALL 16
+
+/* What was free at the last tick already is due, and is purged once. False: not all that is due has gone. */
+static bool sweep_bin_locked(struct qy_arena *a, unsigned bin, bool grow_older, unsigned *most)
+{
+    unsigned chunks = 0;
+    bool all = true;
+    for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL; chunks++) {
+        size_t age = c->size & QY_AGE_TAGS;
+        if (grow_older && age <= QY_SEEN_FREE)
+            set_age(c, age ? QY_PURGE_DUE : QY_SEEN_FREE);
+        all &= purge_if_due(c, most);
+    }
+    *most -= (unsigned)qy_min(*most, chunks / CHUNKS_A_CALL);
+    return all;
+}
+
+/* As that of the runs (tcache/cells.c), from bin to bin. */
+static void sweep_locked(struct qy_arena *a, unsigned *most)
+{
+    while (a->sweep && *most > 0) {
+        bool all = !may_have_pages(a, a->sweep) || sweep_bin_locked(a, a->sweep, !a->sweep_aged, most);
+        a->sweep_aged = !all;
+        if (all)
+            a->sweep = (a->sweep + 1) % (QY_BIN_COUNT - 1);
     }
 }
 
-void qy_arena_tick(struct qy_arena *a)
+void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
 {
+    if (!tick && *most == 0)
+        return;
     qy_lock(&a->lock);
     qy_arena_drain_locked(a);
-    age_bins_locked(a);
-    size_t unused = qy_min(a->top_low, qy_arena_top_size(a));
-    if (unused > qy_options.top_pad)
-        qy_arena_trim_top_locked(a, qy_arena_top_size(a) - unused + qy_options.top_pad);
-    a->top_low = qy_arena_top_size(a);
+    if (tick) {
+        if (!a->sweep)
+            a->sweep = QY_UNSORTED;
+        size_t unused = qy_min(a->top_low, qy_arena_top_size(a));
+        if (unused > qy_options.top_pad)
+            qy_arena_trim_top_locked(a, qy_arena_top_size(a) - unused + qy_options.top_pad);
+        a->top_low = qy_arena_top_size(a);
+    }
+    sweep_locked(a, most);
     qy_unlock(&a->lock);
 }
 

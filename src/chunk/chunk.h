@@ -39,9 +39,10 @@ struct qy_chunk {
 #define QY_TAG_BITS ((size_t)15) /* what alignment keeps free */
 
 /* Of a free chunk, where M means nothing: its age, for who gives pages back (arena/trim.c). Classic: never set. */
+#define QY_AGE_TAGS ((size_t)10)
 #define QY_SEEN_FREE ((size_t)2) /* it was free at the last tick */
-#define QY_PURGED ((size_t)8)    /* its whole pages were given back */
-#define QY_AGE_TAGS (QY_SEEN_FREE | QY_PURGED)
+#define QY_PURGE_DUE ((size_t)8) /* at the last two: its whole pages are to go back */
+#define QY_PURGED QY_AGE_TAGS    /* they have gone */
 
 #define QY_ALIGNMENT ((size_t)16)
 #define QY_HEADER_BYTES ((size_t)16) /* from a chunk to its memory */

@@ -46,7 +46,7 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
     run->cls = (uint8_t)cls;
     run->listed = false;
     run->cells = qy_classes[cls].cells;
-    run->available = run->free = run->carved = run->idle = 0;
+    run->available = run->free = run->carved = run->idle = run->due = 0;
     run->first_word = QY_RUN_WORDS;
     memset(run->free_bits, 0, sizeof run->free_bits);
     run->owner = owner;
@@ -146,23 +146,45 @@ static void forget_page(struct qy_run *run, unsigned page)
     run->carved = (uint16_t)(run->carved & ~(1u << page));
 }
 
-unsigned qy_run_purge(struct qy_run *run, bool all)
+static unsigned idle_pages(const struct qy_run *run)
 {
-    unsigned idle = 0, purged = 0;
-    unsigned cells_per_page = (unsigned)(qy_page_bytes / qy_classes[run->cls].stride);
-    for (unsigned page = 0; run->free >= cells_per_page && page < QY_RUN_BYTES / qy_page_bytes; page++) {
-        if (!(run->carved >> page & 1) || !page_is_idle(run, page))
-            continue;
-        idle |= 1u << page;
-        if (!all && !(run->idle >> page & 1))
-            continue;
-        if (qy_pages_purge(qy_run_base(run) + page * qy_page_bytes, qy_page_bytes)) {
-            QY_PROBE(RUN, PURGED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
-            forget_page(run, page);
-            purged++;
-        }
+    unsigned idle = 0;
+    if (run->free < qy_page_bytes / qy_classes[run->cls].stride)
+        return 0;
+    for (unsigned page = 0; page < QY_RUN_BYTES / qy_page_bytes; page++)
+        idle |= (unsigned)((run->carved >> page & 1) && page_is_idle(run, page)) << page;
+    return idle;
+}
+
+/* Pages side by side go back in one call. */
+static unsigned purge_stretch(struct qy_run *run, unsigned from, unsigned count)
+{
+    char *at = qy_run_base(run) + from * qy_page_bytes;
+    if (!qy_pages_purge(at, count * qy_page_bytes))
+        return 0;
+    QY_PROBE(RUN, PURGED, at, count * qy_page_bytes);
+    for (unsigned page = from; page < from + count; page++)
+        forget_page(run, page);
+    return count;
+}
+
+unsigned qy_run_purge(struct qy_run *run, enum qy_purge purge, unsigned *most)
+{
+    unsigned idle = purge != QY_PURGE_LEFT || run->due ? idle_pages(run) : 0;
+    unsigned due = run->due & idle, purged = 0;
+    if (purge == QY_PURGE_OLD)
+        due |= run->idle & idle;
+    if (purge == QY_PURGE_ALL)
+        due = idle;
+    if (purge != QY_PURGE_LEFT)
+        run->idle = (uint16_t)idle;
+    for (unsigned from, count; due && *most > 0; --*most) {
+        from = qy_low_bit(due);
+        count = qy_low_bit(~(uint64_t)(due >> from));
+        purged += purge_stretch(run, from, count);
+        due &= ~(((1u << count) - 1) << from);
     }
-    run->idle = (uint16_t)idle;
+    run->due = (uint16_t)due;
     return purged;
 }
 

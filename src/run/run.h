@@ -50,6 +50,7 @@ struct qy_run {
     uint16_t free;       /* of these: bits set in free_bits */
     uint16_t carved;     /* bit p: page p has its headers; others are not touched, or were given back */
     uint16_t idle;       /* bit p: at the last tick, no block lay in page p */
+    uint16_t due;        /* bit p: at the last two, and still to be given back */
     uint16_t first_word; /* words below are empty: where to look for a free cell */
     uint64_t free_bits[QY_RUN_WORDS];
 
@@ -133,10 +134,16 @@ bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count);
 bool qy_run_collect(struct qy_run *run);
 
 /*
- * Gives the memory of pages back in which no block lies: of all, or only of those that were idle at the last call too.
+ * Which idle memory goes back: none; what was idle at the last two ticks, this being one; what has been since, and was left;
+ * all of it.
+ */
+enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_LEFT, QY_PURGE_ALL };
+
+/*
+ * Gives the memory of pages back in which no block lies, in at most *most calls of the kernel, which it counts down.
  * The owner calls this; returns the pages given back.
  */
-unsigned qy_run_purge(struct qy_run *run, bool all);
+unsigned qy_run_purge(struct qy_run *run, enum qy_purge purge, unsigned *most);
 
 /* No cell of the run is in use or in anybody's cache. */
 QY_INLINE bool qy_run_is_empty(const struct qy_run *run)

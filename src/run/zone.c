@@ -126,11 +126,15 @@ struct qy_run *qy_zone_take(void *owner)
     return run;
 }
 
-static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms)
+/* Old runs purged for each that comes home: so what comes home in a peak has gone before the next. */
+#define PURGED_FOR_ONE 2
+
+static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *most)
 {
     size_t count = 0;
     struct qy_run *run;
-    while ((run = qy_zone.dirty_last) != NULL && run->freed_at_ms + older_than_ms <= now_ms) {
+    while (*most > 0 && (run = qy_zone.dirty_last) != NULL && run->freed_at_ms + older_than_ms <= now_ms) {
+        --*most;
         if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES))
             break;
         qy_zone.dirty_last = run->prev;
@@ -162,16 +166,17 @@ void qy_zone_put(struct qy_run *run)
     qy_zone.dirty = run;
     qy_zone.taken--;
     QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
+    unsigned most = PURGED_FOR_ONE;
     if (qy_options.decay)
-        purge_locked(now, qy_options.decay);
+        purge_locked(now, qy_options.decay, &most);
     qy_unlock(&qy_zone.lock);
 }
 
-size_t qy_zone_purge(uint64_t older_than_ms)
+size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most)
 {
     uint64_t now = qy_clock_ms();
     qy_lock(&qy_zone.lock);
-    size_t count = purge_locked(now, older_than_ms);
+    size_t count = purge_locked(now, older_than_ms, most);
     qy_unlock(&qy_zone.lock);
     return count;
 }

@@ -53,8 +53,8 @@ struct qy_run *qy_zone_take(void *owner);
 /* A run that holds no block comes back. */
 void qy_zone_put(struct qy_run *run);
 
-/* Gives the memory of runs back that were free for `older_than_ms`; returns how many. */
-size_t qy_zone_purge(uint64_t older_than_ms);
+/* Gives the memory of runs back that were free for `older_than_ms`, at most *most, which it counts down; returns how many. */
+size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most);
 
 /*
  * Unmaps the free end of the zone, for when the kernel gives no more address space. True: there was one. The one

@@ -156,26 +156,53 @@ static void collect_locked(struct qy_tcache *t, unsigned most)
     }
 }
 
-static void tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge purge)
+/* Looking at so many runs takes as long as a call of the kernel. */
+#define RUNS_A_CALL 8
+
+/* False: not all that is due has gone. */
+static bool tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge purge, unsigned *most)
 {
     struct qy_run *run = t->runs[cls];
-    for (struct qy_run *next; run; run = next) {
+    unsigned runs = 0;
+    bool all = true;
+    for (struct qy_run *next; run; run = next, runs++) {
         next = run->next == t->runs[cls] ? NULL : run->next;
         if (qy_run_is_empty(run)) {
             unlist_run_locked(t, run);
             qy_zone_put(run);
         } else if (purge != QY_KEEP) {
-            qy_run_purge(run, purge == QY_PURGE_ALL);
+            qy_run_purge(run, purge, most);
+            all &= !run->due;
         }
+    }
+    *most -= (unsigned)qy_min(*most, runs / RUNS_A_CALL);
+    return all;
+}
+
+/* From class to class while calls are left: in each, all runs grow older, and then what is due goes, however often that takes. */
+static void sweep_locked(struct qy_tcache *t, unsigned *most)
+{
+    while (t->sweep && *most > 0) {
+        bool all = tidy_class_locked(t, t->sweep, t->sweep_aged ? QY_PURGE_LEFT : QY_PURGE_OLD, most);
+        t->sweep_aged = !all;
+        if (all)
+            t->sweep = (t->sweep + 1) % QY_CLASSES;
     }
 }
 
-void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge)
+void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most)
 {
     qy_lock(&t->lock);
-    collect_locked(t, ~0u);
-    for (unsigned cls = 1; cls < QY_CLASSES; cls++)
-        tidy_class_locked(t, cls, purge);
+    if (purge != QY_PURGE_LEFT)
+        collect_locked(t, ~0u);
+    if (purge == QY_PURGE_OLD && !t->sweep)
+        t->sweep = 1;
+    if (purge == QY_PURGE_OLD || purge == QY_PURGE_LEFT) {
+        sweep_locked(t, most);
+    } else {
+        for (unsigned cls = 1; cls < QY_CLASSES; cls++)
+            tidy_class_locked(t, cls, purge, most);
+    }
     qy_unlock(&t->lock);
 }
 

@@ -51,11 +51,10 @@ void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count); /* the `
 void qy_cells_flush_all(struct qy_tcache *t);
 
 /*
- * Collects what others gave back to the runs of any cache and returns its empty runs to the zone. `purge` says what becomes
- * of idle pages in the others: kept, given back if they were idle at the last tick already, or given back at once.
+ * Collects what others gave back to the runs of any cache, returns its empty runs to the zone, and purges the others, in at
+ * most *most calls of the kernel.
  */
-enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_ALL };
-void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge);
+void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 
 /* Chunks. */
 void *qy_chunk_pop(struct qy_tcache *t, size_t request); /* NULL: nothing there that serves it */

@@ -65,9 +65,11 @@ struct qy_tcache {
     struct qy_tcache *next_orphan;
     bool main_thread;
 
-    struct qy_lock lock QY_ALIGNED(64); /* guards the next two, and the owner's part of every run */
+    struct qy_lock lock QY_ALIGNED(64); /* guards the next four, and the owner's part of every run */
     struct qy_run *runs[QY_CLASSES];    /* runs with free cells: rings; cells are taken from the first */
     struct qy_run *inbox_rest;          /* taken out of the inbox, not yet collected */
+    unsigned sweep;                     /* the class whose runs are looked at next for idle pages; 0: none */
+    bool sweep_aged;                    /* it was, but not all that is due has gone */
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */

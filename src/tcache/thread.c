@@ -2,6 +2,7 @@
  * Birth and death of thread caches (M-33). Owns the roster: every cache there is, and those that no thread uses, which the
  * next thread adopts with all their runs. Lock: QY_RANK_ROSTER.
  */
+#include <limits.h>
 #include <pthread.h>
 
 #include "base/lock.h"
@@ -67,9 +68,10 @@ static struct qy_tcache *adopt(void)
 
 static void give_everything_back(struct qy_tcache *t, enum qy_purge purge)
 {
+    unsigned most = UINT_MAX;
     qy_cells_flush_all(t);
     qy_chunks_flush_all(t);
-    qy_runs_tidy(t, purge);
+    qy_runs_tidy(t, purge, &most);
 }
 
 static void retire(struct qy_tcache *t)
@@ -175,24 +177,47 @@ void qy_tcache_answer(struct qy_tcache *t)
     give_everything_back(t, QY_PURGE_ALL);
 }
 
-static void tidy_all(enum qy_purge purge)
+static void tidy_all(enum qy_purge purge, unsigned *most)
 {
-    for (struct qy_tcache *t = qy_roster_first(); t; t = t->next)
-        qy_runs_tidy(t, purge);
+    for (struct qy_tcache *t = qy_roster_first(); t && (*most || purge != QY_PURGE_LEFT); t = t->next)
+        qy_runs_tidy(t, purge, most);
 }
 
 void qy_roster_trim(void)
 {
+    unsigned most = UINT_MAX;
     struct qy_tcache *t = qy_tcache_enter();
     if (t)
         give_everything_back(t, QY_KEEP);
     ask_others(t);
     qy_tcache_leave(t);
-    tidy_all(QY_PURGE_ALL);
+    tidy_all(QY_PURGE_ALL, &most);
 }
 
-static uint64_t
-    due_ms; /* atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold */
+/*
+ * Atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold. And when the rest of what
+ * the last one found is to go on going back; 0: all of it has gone.
+ */
+static uint64_t due_ms, rest_ms;
+
+/*
+ * What a tick finds goes back in pieces, so that no malloc waits for all of it: so many calls of the kernel each, and a pause
+ * of this many times what the piece took.
+ */
+#define CALLS_AT_ONCE 256
+#define PAUSE_MS 8
+#define PAUSE_FACTOR 8
+
+static void give_old_back(enum qy_purge purge, uint64_t now)
+{
+    unsigned most = CALLS_AT_ONCE;
+    tidy_all(purge, &most);
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        qy_arena_tick(a, purge == QY_PURGE_OLD, &most);
+    qy_zone_purge(qy_options.decay, &most);
+    uint64_t after = qy_clock_ms();
+    qy_store_relaxed(&rest_ms, most ? 0 : after + PAUSE_MS + PAUSE_FACTOR * (after - now));
+}
 
 void qy_tick_slow(struct qy_tcache *t)
 {
@@ -203,13 +228,13 @@ void qy_tick_slow(struct qy_tcache *t)
         qy_cells_flush_all(t);
         qy_chunks_flush_all(t);
     }
-    uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms);
-    if (now < due || !qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
-        return;
-    tidy_all(QY_PURGE_OLD);
-    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
-        qy_arena_tick(a);
-    qy_zone_purge(qy_options.decay);
+    uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms), rest = qy_load_relaxed(&rest_ms);
+    if (now >= due) {
+        if (qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
+            give_old_back(QY_PURGE_OLD, now);
+    } else if (rest && now >= rest && qy_cas_acquire(&rest_ms, &rest, 0)) {
+        give_old_back(QY_PURGE_LEFT, now);
+    }
 }
 
 void qy_roster_lock(void)

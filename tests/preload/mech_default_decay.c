@@ -123,6 +123,41 @@ QTEST("a large block does not become resident beside what top holds idle (M-21, 
     free(larger);
 }
 
+static double thread_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+QTEST("no single call waits for all of a peak to go back (M-23)")
+{
+    enum { COUNT = 50000 };
+    struct rng r = rng_seeded(3);
+    for (int i = 0; i < COUNT; i++) {
+        size_t n = 8000 + rng_below(&r, 4000);
+        peak[i] = malloc(n);
+        memset(peak[i], 1, n);
+    }
+    for (int i = 0; i < COUNT; i += 2)
+        free(peak[i]);
+    long full = qt_rss_kib();
+    double worst = 0, end = qt_seconds() + DECAYED + 3;
+    for (double from = thread_ms(); qt_seconds() < end;) {
+        for (int i = 0; i < 16; i++)
+            free(malloc(rng_log(&r, 16, 4096)));
+        free(malloc(100 * K)); /* past every cache */
+        double now = thread_ms();
+        worst = now - from > worst ? now - from : worst;
+        from = now;
+    }
+    /* Its pages are a third of the peak; to give them all back takes a hundred milliseconds and more. */
+    QT_CHECKF(qt_rss_kib() < full - 60 * K, "%ld KiB at the peak, %ld later", full, qt_rss_kib());
+    QT_CHECKF(worst < 30, "17 calls took %.1f ms", worst);
+    for (int i = 1; i < COUNT; i += 2)
+        free(peak[i]);
+}
+
 QTEST("a program that allocates nothing more may keep it, but the next request starts the return (M-23)")
 {
     long before = qt_rss_kib();
