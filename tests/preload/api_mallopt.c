@@ -241,4 +241,13 @@ QTEST_X("MALLOC_MMAP_MAX_=0 in the environment turns mappings of their own off (
     QT_EQ(mapped_of_ten(4 * MIB), 0);
 }
 
+QTEST_X("QUARRY_CONF decides, whatever glibc's variables say (M-42)",
+        .env = "MALLOC_MMAP_THRESHOLD_=100000;QUARRY_CONF=mmap_threshold:600000")
+{
+    if (!qt_under_quarry())
+        QT_SKIP("Quarry's own");
+    QT_EQ(mapped_of_ten(550000), 0);
+    QT_CHECK(mapped_of_ten(650000) >= 7);
+}
+
 QTEST_MAIN

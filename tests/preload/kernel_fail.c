@@ -275,6 +275,35 @@ QTEST("a break that has moved and can neither be used nor be moved back is lived
     must_work();
 }
 
+static void *without_protection(void *context)
+{
+    long before = qt_status_kib("VmSize:");
+    fk_fail_kinds(1u << FK_MPROTECT);
+    fk_fail(1, true);
+    for (int i = 0; i < 50; i++)
+        QT_CHECK(malloc(3000) != NULL);
+    fk_heal();
+    long grown = qt_status_kib("VmSize:") - before;
+    QT_CHECKF(grown < 64 * 1024, "%ld KiB", grown);
+    return context;
+}
+
+QTEST("address space whose memory is refused is not lost (M-25, M-32)")
+{
+    thread_end(thread_start(without_protection, NULL));
+}
+
+QTEST("free leaves errno alone when the kernel does not take the memory back (M-25, M-40)")
+{
+    void *p = malloc(64 << 20);
+    fk_fail_kinds(1u << FK_MUNMAP | 1u << FK_MADVISE);
+    fk_fail(1, true);
+    errno = EBADF;
+    free(p);
+    QT_EQ(errno, EBADF);
+    QT_CHECK(fk_failed() > 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "--run"))

@@ -78,7 +78,7 @@ static int count_arenas(int n, int *most)
 
 /* --------------------------------------------------------------- M-30, M-32, E-8 */
 
-TEST("a second thread's blocks have A set and lie in a sub-heap that is not the break (E-8, M-30)")
+TEST("a second thread's blocks have A set and lie in a sub-heap that is not the break (E-8, M-02, M-30)")
 {
     char *mine = malloc(2000);
     QT_CHECK(is_main_arena(mine) && in_brk(mine));
@@ -102,6 +102,38 @@ TEST("masking a block's address to 64 MiB finds a header that names its arena (M
     QT_CHECK(arena_of(crowd_blocks[0]) != arena_of(crowd_blocks[1]));
     QT_CHECK(heap_base(crowd_blocks[0]) != heap_base(crowd_blocks[1]));
     crowd_go(2);
+}
+
+/* Takes and frees blocks of all binned sizes; each is filled with what only this thread writes. */
+static void *thread_busy(void *mark)
+{
+    enum { SLOTS = 16, ROUNDS = 50000 };
+    unsigned char *blocks[SLOTS] = {NULL};
+    int mine = (int)(intptr_t)mark;
+    unsigned random = (unsigned)mine;
+    for (int round = 0; round < ROUNDS; round++) {
+        random = random * 1103515245 + 12345;
+        size_t n = 24 + (random >> 16) % 3000;
+        unsigned char **slot = &blocks[round % SLOTS];
+        if (*slot)
+            QT_EQ((*slot)[0] + (*slot)[23], 2 * mine);
+        free(*slot);
+        *slot = malloc(n);
+        QT_CHECK(*slot != NULL);
+        (*slot)[0] = (*slot)[23] = (unsigned char)mine;
+    }
+    return NULL;
+}
+
+QTEST_X("threads that share an arena do each other no harm: one at a time is in it (M-30)",
+        .env = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1")
+{
+    enum { BUSY = 4 };
+    pthread_t t[BUSY];
+    for (intptr_t i = 0; i < BUSY; i++)
+        QT_EQ(pthread_create(&t[i], NULL, thread_busy, (void *)(i + 1)), 0);
+    for (int i = 0; i < BUSY; i++)
+        QT_EQ(pthread_join(t[i], NULL), 0);
 }
 
 enum { MANY = 2400, BLOCK = 100 * 1024 };
@@ -200,7 +232,7 @@ TEST("a sub-heap's top above the trim threshold gives its pages back (M-23, M-32
     run_thread(thread_shrink, NULL);
 }
 
-TEST("malloc_trim releases whole free pages inside every arena (M-23)")
+TEST("malloc_trim releases whole free pages inside every arena (M-23, M-30)")
 {
     static char *blocks[3];
     no_huge_pages();
@@ -322,6 +354,35 @@ TEST("mallopt(M_ARENA_MAX) is the quota too (M-31, M-41)")
     crowd_come(6);
     QT_EQ(count_arenas(6, &most), 2);
     crowd_go(6);
+}
+
+/* On one CPU, whose quota is 8, 30 threads have 21 arenas: the quota counts once there are more than 20. */
+static void arena_test_is_20(void)
+{
+    int most;
+    if (!qt_under_quarry())
+        QT_SKIP("glibc 2.36 counts all CPUs that are online");
+    use_one_cpu();
+    crowd_come(30);
+    QT_EQ(count_arenas(30, &most), 21);
+    crowd_go(30);
+}
+
+QTEST_X("MALLOC_ARENA_TEST puts the quota off (M-31, M-42)", .env = "GLIBC_TUNABLES=;MALLOC_ARENA_TEST=20")
+{
+    arena_test_is_20();
+}
+
+QTEST_X("glibc.malloc.arena_test puts the quota off (M-31, M-42)",
+        .env = "GLIBC_TUNABLES=glibc.malloc.arena_test=20")
+{
+    arena_test_is_20();
+}
+
+TEST("mallopt(M_ARENA_TEST) puts the quota off (M-31, M-41)")
+{
+    QT_EQ(mallopt(M_ARENA_TEST, 20), 1);
+    arena_test_is_20();
 }
 
 TEST("a new thread takes the arena that an ended one has left (M-31, M-33)")

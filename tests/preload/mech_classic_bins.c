@@ -100,7 +100,7 @@ TEST("each fast bin holds one size (M-11)")
     }
 }
 
-TEST("mallopt(M_MXFAST) moves the limit of the fast bins, to 0 and to 160 (M-11)")
+TEST("mallopt(M_MXFAST) moves the limit of the fast bins, to 0 and to 160 (M-11, M-41)")
 {
     use_up_bins();
     QT_EQ(mallopt(M_MXFAST, 160), 1);
@@ -326,6 +326,26 @@ TEST("of several best fits of one size, the leader of that size is taken last (M
     QT_EQ((uintptr_t)malloc(2040), (uintptr_t)a);
 }
 
+TEST("when the leader of a size is merged away, the next of that size takes its place (M-14)")
+{
+    use_up_bins();
+    char *front = malloc(request_for(2064)), *leader = guarded(request_for(2064));
+    QT_EQ((uintptr_t)next_of(front), (uintptr_t)leader);
+    char *next = guarded(request_for(2064)), *less = guarded(request_for(2048)),
+         *more = guarded(request_for(2096));
+    free(leader);
+    free(next);
+    free(less);
+    free(more);
+    sort_unsorted();
+    QT_EQ((uintptr_t)fd_nextsize_of(leader), (uintptr_t)less);
+    free(front);
+    QT_EQ((uintptr_t)fd_nextsize_of(next), (uintptr_t)less);
+    QT_EQ((uintptr_t)bk_nextsize_of(next), (uintptr_t)more);
+    QT_EQ((uintptr_t)bk_nextsize_of(less), (uintptr_t)next);
+    QT_EQ((uintptr_t)fd_nextsize_of(more), (uintptr_t)next);
+}
+
 /* --------------------------------------------------------------- M-15: binmap */
 
 TEST("a chunk in any bin is found for a smaller request, whatever the bins between (M-15)")
@@ -366,6 +386,8 @@ TEST("the next larger bin that is not empty serves, not one further up (M-15)")
 TEST("top is used last: only when no free chunk serves (M-16)")
 {
     use_up_bins();
+    while (top_bytes_after(malloc(24)) < 60000) /* top would serve, too */
+        malloc(20000);
     char *a = guarded(30000);
     free(a);
     char *last = next_of(next_of(a)); /* top */

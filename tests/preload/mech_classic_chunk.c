@@ -68,6 +68,7 @@ TEST("the last 8 bytes of a block lie in the next chunk's prev_size field (M-03)
         char *p = malloc(n), *q = malloc(40);
         size_t q_head = head_of(q);
         QT_EQ((uintptr_t)(p + n), (uintptr_t)q - 8);
+        QT_EQ(malloc_usable_size(p), n);
         memset(p, 0xab, n);
         QT_EQ(head_of(q), q_head);
         QT_EQ(prev_size_of(q), (long long)0xababababababababull);
@@ -249,7 +250,8 @@ TEST(
     QT_EQ(brk_end(), brk);
     QT_CHECK(!in_use(a));
     QT_EQ((uintptr_t)fd_of(a), (uintptr_t)bk_of(a));
-    QT_CHECK(!in_brk(fd_of(a))); /* the bin, not a chunk */
+    QT_CHECK(!in_brk(fd_of(a)));             /* the bin, not a chunk */
+    QT_EQ((uintptr_t)fd_nextsize_of(a), 16); /* none: not sorted by size */
     QT_EQ((uintptr_t)malloc(30 * 1024), (uintptr_t)a);
     QT_EQ(brk_end(), brk);
 }

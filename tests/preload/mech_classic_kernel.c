@@ -34,7 +34,7 @@ TEST("when top is too small the break moves by the request, MINSIZE and top_pad,
     }
 }
 
-TEST("mallopt(M_TOP_PAD) sets how much more the break moves (M-20)")
+TEST("mallopt(M_TOP_PAD) sets how much more the break moves (M-20, M-41)")
 {
     static const size_t pads[] = {0, 1 << 20, 64 * K};
     char *p = last_before_top();

@@ -201,11 +201,6 @@ QTEST_X("mallopt(M_ARENA_MAX, 1) keeps every thread in the main arena (M-41, M-3
     QT_CHECK(is_main_arena(block_of_thread()));
 }
 
-QTEST_X("mallopt(M_ARENA_TEST) is accepted (M-41)", .env = FRESH)
-{
-    QT_EQ(mallopt(M_ARENA_TEST, 4), 1);
-}
-
 /* --------------------------------------------------------------- fast bins */
 
 QTEST_X("glibc.malloc.mxfast sets the largest fast chunk (M-42, M-11)",
