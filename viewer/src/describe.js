@@ -241,7 +241,7 @@ function describeCell(model, item, t) {
         { label: t('memoryAt'), value: hex(from + TAG), note: t('memoryAtCell'), copy: true },
         { label: t('stride'), value: t.exact(run.stride), note: t('strideNote') },
         { label: t('usable'), value: t.exact(run.stride - TAG), note: t('usableCell') },
-        { label: t('serves'), value: t('servesUpTo', { most: t.count(run.stride - TAG) }) },
+        { label: t('serves'), value: t('servesUpTo', { to: t.count(run.stride - TAG) }) },
       ],
     },
     {

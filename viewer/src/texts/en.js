@@ -183,7 +183,6 @@ export const en = {
   usableCell: 'Stride less the 8 bytes of the header.',
   serves: 'Serves',
   servesUpTo: 'malloc({to}) and what is a little smaller',
-  servesUpTo: 'up to malloc({most})',
   arena: 'Arena',
   header: 'Header',
   prevSizeUser: 'belongs to the block before',

@@ -183,7 +183,6 @@ export const zh = {
   usableCell: '格距减去头部的 8 字节。',
   serves: '满足',
   servesUpTo: 'malloc({to}) 及略小的请求',
-  servesUpTo: '至多 malloc({most})',
   arena: '分配区',
   header: '头部',
   prevSizeUser: '属于前一块',
