@@ -5,6 +5,10 @@
 `cases` only those whose name contains it.
 """
 
+# What must be in this table: all of the allocator. M-60 and later are of the tools.
+MECHANISMS = {f"M-{n:02}" for tens in (range(1, 7), range(10, 19), range(20, 26), range(30, 35), range(40, 43), range(50, 52)) for n in tens}
+EXAMPLES = {f"E-{n}" for n in range(1, 10)}
+
 CHUNK = r"\.mech_classic_chunk\.classic$"
 BINS = r"\.mech_classic_bins\.classic$"
 TCACHE = r"\.mech_classic_tcache\.classic$"
@@ -249,6 +253,13 @@ MUTATIONS = [
              "    give_everything_back(t, QY_KEEP);\n    if (t->arena)", "    if (t->arena)", TCACHE),
     Mutation("M-33", "tcache/thread.c", "an ending thread does not leave its arena",
              "        qy_arena_leave(t->arena);", "        (void)t;", ARENA),
+    Mutation("M-33", "arena/put.c", "blocks that wait in an arena's inbox are lost",
+             "    void *mem = a->inbox_rest;\n    if (!mem)", "    void *mem = NULL;\n    if (!mem)", one("stress_handover"), "the producer gets again"),
+    Mutation("M-33", "tcache/cells.c", "cells that other threads freed are lost",
+             "    while (most-- > 0 && (run = inbox_pop_locked(t)) != NULL) {", "    while (false && (run = inbox_pop_locked(t)) != NULL) {",
+             one("stress_handover")),
+    Mutation("M-33", "tcache/cells.c", "cells freed after their thread's end wait until somebody adopts its cache",
+             "    if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned))) {", "    if (false) {", one("mech_default_decay"), "cells of an ended thread"),
     Mutation("M-34", "api/fork.c", "the child keeps the arenas' locks",
              "    qy_arenas_reset(qy_self->arena);", "    (void)0;", ARENA),
     Mutation("M-34", "arena/list.c", "in the child the arenas of vanished threads stay taken",

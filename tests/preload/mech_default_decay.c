@@ -221,4 +221,29 @@ QTEST("returning memory does not slice the heap into mappings (M-23)")
     QT_CHECKF(vma_count() < 500, "%ld mappings", vma_count());
 }
 
+enum { SMALL_BLOCKS = 300000 };
+static void *small_blocks[SMALL_BLOCKS];
+
+static void *takes_and_ends(void *context)
+{
+    for (int i = 0; i < SMALL_BLOCKS; i++)
+        memset(small_blocks[i] = malloc(100), 1, 100);
+    return context;
+}
+
+/* No time passes that would collect them, and nobody adopts the cache that they belong to. */
+QTEST_X("cells of an ended thread that another frees serve that one again, in any size (M-33)",
+        .env = "QUARRY_CONF=decay:0")
+{
+    if (!qt_under_quarry())
+        QT_SKIP("glibc: they stay in that thread's arena");
+    thread_end(thread_start(takes_and_ends, NULL));
+    long before = qt_rss_kib();
+    for (int i = 0; i < SMALL_BLOCKS; i++)
+        free(small_blocks[i]);
+    for (int i = 0; i < SMALL_BLOCKS / 6; i++)
+        memset(malloc(600), 1, 600);
+    QT_CHECKF(qt_rss_kib() - before < 8 * 1024, "%ld KiB before, %ld now", before, qt_rss_kib());
+}
+
 QTEST_MAIN
