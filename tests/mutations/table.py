@@ -265,7 +265,7 @@ MUTATIONS = [
     Mutation("M-34", "arena/list.c", "in the child the arenas of vanished threads stay taken",
              "        a->threads = a == used ? 1 : 0;", "        (void)used;", ARENA),
     Mutation("M-34", "api/fork.c", "fork does not wait for the arenas",
-             "    qy_roster_lock();\n    qy_arenas_lock();", "    qy_roster_lock();", one("stress_fork", "classic"), "1,000 forks"),
+             "    qy_roster_lock();\n    qy_arenas_lock();", "    qy_roster_lock();", ARENA, "waits for who"),
 
     Mutation("M-34", "api/fork.c", "the child keeps the thread caches' locks",
              "    qy_roster_reset();", "    (void)0;", one("stress_fork"), "children fork children"),

@@ -104,14 +104,17 @@ TEST("masking a block's address to 64 MiB finds a header that names its arena (M
     crowd_go(2);
 }
 
+static volatile bool busy_for_now;
+static int busy_rounds = 50000;
+
 /* Takes and frees blocks of all binned sizes; each is filled with what only this thread writes. */
 static void *thread_busy(void *mark)
 {
-    enum { SLOTS = 16, ROUNDS = 50000 };
+    enum { SLOTS = 16 };
     unsigned char *blocks[SLOTS] = {NULL};
     int mine = (int)(intptr_t)mark;
     unsigned random = (unsigned)mine;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < busy_rounds || busy_for_now; round++) {
         random = random * 1103515245 + 12345;
         size_t n = 24 + (random >> 16) % 3000;
         unsigned char **slot = &blocks[round % SLOTS];
@@ -500,6 +503,30 @@ TEST("a fork's child frees and reuses what the parent's threads had taken (M-34)
     }
     qt_wait_exit(pid, 0);
     crowd_go(3);
+}
+
+QTEST_X("a fork waits for who is in an arena: the child's is whole, and the lock is still one (M-34)",
+        .env = "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1")
+{
+    enum { BUSY = 4, FORKS = 100 };
+    pthread_t t[BUSY];
+    busy_for_now = true;
+    for (intptr_t i = 0; i < BUSY; i++)
+        QT_EQ(pthread_create(&t[i], NULL, thread_busy, (void *)(i + 1)), 0);
+    for (int i = 0; i < FORKS; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            busy_for_now = false;
+            busy_rounds = 500;
+            malloc_trim(0); /* walks all bins */
+            thread_busy((void *)9);
+            _exit(0);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    busy_for_now = false;
+    for (int i = 0; i < BUSY; i++)
+        QT_EQ(pthread_join(t[i], NULL), 0);
 }
 
 QTEST_MAIN
