@@ -239,7 +239,7 @@ static size_t room_for(size_t have, size_t request)
     return grows ? qy_max(request, have + have / GROWTH_PART) : request;
 }
 
-/* A cell stays while half of it is used. */
+/* A cell stays while half of it is used; a chunk of the default profile, while three quarters are. */
 static bool may_stay(struct identity id, size_t have, size_t request)
 {
     if (request > have)

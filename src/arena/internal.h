@@ -37,10 +37,10 @@ bool qy_arena_grow_locked(struct qy_arena *a, size_t size);
 /* Cuts `size` bytes off top, which is large enough. */
 struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintptr_t *clean_from);
 
-/* Splits a chunk that is in no list: `size` bytes become the block, the rest, if any, goes to the unsorted bin. */
+/* Splits a chunk that is in no list: `size` bytes become the block, the rest, if any, is filed. */
 void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size);
 
-/* Merges a chunk in use with its free neighbours, into top or the unsorted bin (M-06); returns the merged size. */
+/* Merges a chunk in use with its free neighbours, into top or a bin (M-06); returns the merged size. */
 size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c);
 
 /* As free() does: coalesce, and trim when that made a large piece. */

@@ -28,7 +28,7 @@ static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
 /* A long free chunk stays old when little is added to it, so that a steady load at its edge does not keep it resident. */
 static size_t age_of_larger(const struct qy_chunk *neighbour, size_t size)
 {
-    return qy_chunk_size(neighbour) > size ? (neighbour->size & QY_AGE_TAGS ? QY_SEEN_FREE : 0) : 0;
+    return qy_chunk_size(neighbour) > size && (neighbour->size & QY_AGE_TAGS) ? QY_SEEN_FREE : 0;
 }
 
 size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
