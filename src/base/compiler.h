@@ -22,19 +22,15 @@
 
 #define QY_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 
-/*
- * *(base + index + field) += n, field and n constant, in one instruction where the machine has one: compilers prefer three when
- * the old value is at hand, and one more to have the address in a register.
- */
+/* The compiler knows no longer where `variable` came from, so it computes anew what an address can contain for nothing. */
+#define QY_HIDE(variable) __asm__("" : "+r"(variable))
+
+/* pointer += n, n constant, in one instruction where the machine has one: compilers prefer three when the old value is at hand. */
 #if defined(__x86_64__)
-#define QY_ADD_IN_PLACE(base, index, field, n)                                   \
-    __asm__ volatile("addq %0, %c1(%2,%3)"                                       \
-                     :                                                           \
-                     : "i"((long)(n)), "i"((long)(field)), "r"(base), "r"(index) \
-                     : "cc", "memory")
+#define QY_ADD_IN_PLACE(pointer, n) \
+    __asm__("addq %1, %0" : "+m"(pointer) : "i"((long)sizeof *(pointer) * (n)) : "cc")
 #else
-#define QY_ADD_IN_PLACE(base, index, field, n) \
-    (*(uintptr_t *)((char *)(base) + (index) + (field)) += (uintptr_t)(n))
+#define QY_ADD_IN_PLACE(pointer, n) ((pointer) += (n))
 #endif
 
 /*

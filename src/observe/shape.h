@@ -18,7 +18,7 @@
                                       offsetof(struct qy_arena, inbox), sizeof(struct qy_bins)),             \
                             sizeof(struct qy_run), offsetof(struct qy_run, free_bits),                       \
                             offsetof(struct qy_run, remote_bits), sizeof(struct qy_class)),                  \
-                  sizeof(struct qy_tcache), offsetof(struct qy_tcache, keys),                                \
+                  sizeof(struct qy_tcache), offsetof(struct qy_tcache, stacks),                              \
                   offsetof(struct qy_tcache, chunks), offsetof(struct qy_tcache, orphaned)),                 \
         sizeof(struct qy_granule), sizeof(struct qy_zone), sizeof(struct qy_mapped_register),                \
         sizeof(struct qy_options))

@@ -34,11 +34,12 @@ struct qy_window {
     unsigned char copy[QY_WALK_WINDOW] QY_ALIGNED(64);
 };
 
-/* The part of a cache before its slots, without the never-used rest of its table of keys. */
+/* The part of a cache before its slots, without the never-used rest of its table of stacks. */
 struct qy_walk_cache {
     uint64_t address;
     bool locked;
-    unsigned char fixed[offsetof(struct qy_tcache, keys) + QY_CLASSES * sizeof(struct qy_key)] QY_ALIGNED(64);
+    unsigned char fixed[offsetof(struct qy_tcache, stacks) + QY_CLASSES * sizeof(struct qy_stack)] QY_ALIGNED(
+        64);
 };
 
 struct qy_walk {

@@ -37,17 +37,18 @@ size_t qy_cell_slots_needed(void)
 
 static void set_stack(struct qy_tcache *t, unsigned cls, void **base, size_t slots)
 {
-    t->keys[cls].base = t->stacks[cls].top = base;
+    t->stacks[cls].base = t->stacks[cls].top = base;
     t->stacks[cls].limit = base + slots;
 }
 
 void qy_cell_stacks_init(struct qy_tcache *t)
 {
     for (unsigned cls = 0; cls < QY_CLASSES; cls++) {
-        t->keys[cls].key = qy_classes[cls].key;
+        t->stacks[cls].key = qy_classes[cls].key;
         set_stack(t, cls, empty_stack + 1, 0);
-        t->strides[cls] = (uint16_t)qy_cell_stride(cls * QY_CELL_UNIT - QY_CELL_HEADER_BYTES);
     }
+    for (unsigned request = 0; request <= QY_RUN_LARGEST; request++)
+        t->units[request] = (uint8_t)((qy_cell_stride(request) - QY_CELL_UNIT) / QY_STRIDE_UNIT);
 }
 
 /*
@@ -65,7 +66,7 @@ static size_t first_slots_for(unsigned cls)
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = &t->stacks[cls];
-    size_t now = (size_t)(stack->limit - t->keys[cls].base);
+    size_t now = (size_t)(stack->limit - t->stacks[cls].base);
     size_t more = qy_min(slots_for(cls) - now, now), bytes = more * cls * QY_CELL_UNIT;
     if (!t->was_full[cls] || t->widened_bytes + bytes > WIDENED_AT_MOST)
         return;
@@ -77,7 +78,7 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(t->keys[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb) {
+    if (QY_UNLIKELY(t->stacks[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb) {
         void **slots = qy_tcache_slots(t, 1 + slots_for(cls));
         slots[0] = empty_stack[0];
         set_stack(t, cls, slots + 1, first_slots_for(cls));
@@ -288,8 +289,8 @@ static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
 
 void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
 {
-    struct qy_stack *stack = qy_stack_at(t, cls * QY_CELL_UNIT);
-    void **base = t->keys[cls].base;
+    struct qy_stack *stack = &t->stacks[cls];
+    void **base = stack->base;
     put_cells(t, base, count);
     size_t left = (size_t)(stack->top - base) - count;
     QY_PROBE(TCACHE, EMPTIED, base[0], count * qy_classes[cls].stride);
@@ -300,11 +301,11 @@ void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
 void qy_cells_flush_all(struct qy_tcache *t)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
-        unsigned count = (unsigned)(t->stacks[cls].top - t->keys[cls].base);
+        unsigned count = (unsigned)(t->stacks[cls].top - t->stacks[cls].base);
         if (count)
             qy_cells_flush(t, cls, count);
-        if (t->stacks[cls].limit != t->keys[cls].base)
-            t->stacks[cls].limit = t->keys[cls].base + first_slots_for(cls);
+        if (t->stacks[cls].limit != t->stacks[cls].base)
+            t->stacks[cls].limit = t->stacks[cls].base + first_slots_for(cls);
     }
     t->widened_bytes = 0;
 }
@@ -321,7 +322,7 @@ static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
 
 static void *revive(struct qy_tcache *t, void *cell, unsigned cls)
 {
-    uint64_t key = t->keys[cls].key;
+    uint64_t key = t->stacks[cls].key;
     if (*qy_cell_header(cell) != qy_key_when_free(key))
         qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
     *qy_cell_header(cell) = key;
@@ -349,7 +350,7 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 {
     open_stack(t, cls);
     struct qy_stack *stack = &t->stacks[cls];
-    void **base = t->keys[cls].base;
+    void **base = t->stacks[cls].base;
     if (stack->top != base) /* the fast path was closed, or did not like what it saw */
         return revive(t, *--stack->top, cls);
     widen_stack(t, cls);
@@ -375,7 +376,7 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
         open_stack(t, cls);
     }
     struct qy_stack *stack = t ? &t->stacks[cls] : NULL;
-    unsigned room = t ? (unsigned)(stack->limit - t->keys[cls].base) : 0;
+    unsigned room = t ? (unsigned)(stack->limit - t->stacks[cls].base) : 0;
     if (room == 0) {
         put_cells(t, &cell, 1);
         return;

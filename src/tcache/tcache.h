@@ -20,18 +20,14 @@
 #include "base/probe.h"
 #include "run/run.h"
 
+/* Whatever a header holds leads into this table, and neighbours in it share a cache line. */
 struct qy_stack {
-    void **top;
-    void **limit;
-};
-
-struct qy_key {
     uint64_t key; /* the header of a block in use of this class */
-    void **base;  /* bottom of the class's stack */
+    void **top, **limit, **base;
 };
 
-/* A header's tag may be any 16 bits, so every value of it must lead into this table; most of it is never touched. */
-#define QY_KEYS (65536 / sizeof(struct qy_key) + 1)
+/* A header's tag may be any 16 bits, so every value of it must lead into the table; most of it is never touched. */
+#define QY_STACKS (65536 / QY_CELL_UNIT + 1)
 
 /* Stacks of chunks: one for each size up to 1040, then 16 for each doubling. */
 #define QY_CHUNK_CLASSES 146
@@ -46,8 +42,7 @@ struct qy_tcache {
     uintptr_t zone_from; /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
     size_t
         zone_span; /* have a readable header; others take the slow path, which looks whether the zone grew */
-    uint16_t strides[QY_CLASSES + 1]; /* of a request, by the 16 bytes that it and its header end in */
-    struct qy_stack stacks[QY_CLASSES];
+    uint8_t units[QY_RUN_LARGEST + 1]; /* qy_cell_stride of a request, beyond the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
@@ -74,58 +69,51 @@ struct qy_tcache {
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */
 
-    uint64_t not_zero QY_ALIGNED(64); /* what a header of all zeros is compared with: see qy_tag_key */
-    struct qy_key keys[QY_KEYS];
+    uint64_t not_zero QY_ALIGNED(16); /* what a header of all zeros is compared with: see qy_tag_stack */
+    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(32);
     void *slots[];
 };
 
-QY_STATIC_ASSERT(offsetof(struct qy_tcache, keys) - offsetof(struct qy_tcache, not_zero) == QY_CELL_TAG_EXTRA,
+/* How far a class's stack lies from the first, for each byte of its stride. */
+#define QY_STACK_SCALE (sizeof(struct qy_stack) / QY_CELL_UNIT)
+
+QY_STATIC_ASSERT(offsetof(struct qy_tcache, stacks) - offsetof(struct qy_tcache, not_zero) ==
+                     QY_STACK_SCALE * QY_CELL_TAG_EXTRA,
                  "tag 0 leads to not_zero");
 
 extern QY_THREAD struct qy_tcache *qy_self;
 
-QY_INLINE struct qy_stack *qy_stack_at(struct qy_tcache *t, size_t stride)
+/* A table of bytes takes no more lines than it must; and what is found in it is scaled in the address of a stack. */
+#define QY_STRIDE_UNIT 4
+
+QY_INLINE struct qy_stack *qy_units_stack(struct qy_tcache *t, size_t units)
 {
-    return (struct qy_stack *)((char *)t->stacks + stride);
+    return (struct qy_stack *)((char *)t + units * QY_STRIDE_UNIT * QY_STACK_SCALE +
+                               offsetof(struct qy_tcache, stacks[1]));
 }
 
-QY_INLINE struct qy_key *qy_key_at(struct qy_tcache *t, size_t stride)
-{
-    return (struct qy_key *)((char *)t->keys + stride);
-}
-
-/* Where a stack's top lies behind cache and stride. */
-#define QY_TOP_AT (offsetof(struct qy_tcache, stacks) + offsetof(struct qy_stack, top))
-
-/* The same by a header's tag, whatever 16 bits it is. */
+/* The stack that a header's tag leads to, whatever 16 bits it is. */
 QY_INLINE struct qy_stack *qy_tag_stack(struct qy_tcache *t, size_t tag)
 {
-    return (struct qy_stack *)((char *)t + tag + (offsetof(struct qy_tcache, stacks) - QY_CELL_TAG_EXTRA));
+    return (struct qy_stack *)((char *)t + tag * QY_STACK_SCALE + offsetof(struct qy_tcache, not_zero));
 }
-
-QY_INLINE struct qy_key *qy_tag_key(struct qy_tcache *t, size_t tag)
-{
-    return (struct qy_key *)((char *)t + tag + (offsetof(struct qy_tcache, keys) - QY_CELL_TAG_EXTRA));
-}
-
-QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT && sizeof(struct qy_key) == QY_CELL_UNIT,
-                 "a class's stride is its offset in both tables");
 
 /* The cell that serves `request`, from the top of its stack; NULL: ask the slow path. */
 QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 {
     if (QY_UNLIKELY(request >= t->request_limit))
         return NULL;
-    size_t stride = t->strides[(request + QY_CELL_HEADER_BYTES + QY_CELL_UNIT - 1) / QY_CELL_UNIT];
-    struct qy_stack *stack = qy_stack_at(t, stride);
-    uint64_t *cell = stack->top[-1];
-    QY_PROBE(TCACHE, ASKED, 0, stride);
-    uint64_t key = qy_key_at(t, stride)->key;
+    size_t units = t->units[request];
+    uint64_t *cell = qy_units_stack(t, units)->top[-1];
+    QY_PROBE(TCACHE, ASKED, 0, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
+    QY_HIDE(units);
+    uint64_t key = qy_units_stack(t, units)->key;
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)key))
         return NULL;
     cell[-1] = key;
-    QY_ADD_IN_PLACE(t, stride, QY_TOP_AT, -sizeof *stack->top);
-    QY_PROBE(TCACHE, TOOK, cell, stride);
+    QY_HIDE(units);
+    QY_ADD_IN_PLACE(qy_units_stack(t, units)->top, -1);
+    QY_PROBE(TCACHE, TOOK, cell, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
     return cell;
 }
 
@@ -139,18 +127,20 @@ QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
         return false;
     uint64_t key = ((uint64_t *)mem)[-1];
     size_t tag = (uint16_t)key;
-    if (QY_UNLIKELY(key != qy_tag_key(t, tag)->key))
+    if (QY_UNLIKELY(key != qy_tag_stack(t, tag)->key))
         return false;
     if (QY_UNLIKELY(*(uint32_t *)((char *)mem + tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES) !=
                     (uint32_t)key))
         return false;
-    struct qy_stack *stack = qy_tag_stack(t, tag);
-    void **top = stack->top;
-    if (QY_UNLIKELY(top == stack->limit))
+    QY_HIDE(tag);
+    void **top = qy_tag_stack(t, tag)->top;
+    QY_HIDE(tag);
+    if (QY_UNLIKELY(top == qy_tag_stack(t, tag)->limit))
         return false;
     ((uint32_t *)mem)[-1] = 0;
     *top = mem;
-    QY_ADD_IN_PLACE(t, tag, QY_TOP_AT - QY_CELL_TAG_EXTRA, sizeof *top);
+    QY_HIDE(tag);
+    QY_ADD_IN_PLACE(qy_tag_stack(t, tag)->top, 1);
     QY_PROBE(TCACHE, PUT, mem, tag - QY_CELL_TAG_EXTRA);
     return true;
 }

@@ -143,7 +143,7 @@ void qy_tcache_configure(struct qy_tcache *t)
     /* Stacks without room: every call takes the slow path and is seen there. */
     give_everything_back(t, QY_KEEP);
     for (unsigned c = 0; c < QY_CLASSES; c++)
-        t->stacks[c].limit = t->keys[c].base;
+        t->stacks[c].limit = t->stacks[c].base;
 }
 
 void qy_tcache_look_at_zone(struct qy_tcache *t)
