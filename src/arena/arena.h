@@ -28,7 +28,7 @@ struct qy_arena {
     size_t max_system_bytes;
     unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */
     bool sweep_aged; /* it was, but not all that is due has gone */
-    size_t top_low;  /* top was never smaller since the last tick */
+    size_t top_low;  /* top was never smaller since somebody looked what of it may go */
     struct qy_bins bins;
 };
 
@@ -76,6 +76,12 @@ bool qy_arena_trim(struct qy_arena *a, size_t pad);
  * calls of the kernel. What is left over is due when it is called again, without `tick`.
  */
 void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most);
+
+/*
+ * While others grow: gives long free chunks back that were free already when this was called last, and top, in at most *most calls
+ * of the kernel.
+ */
+void qy_arena_yield(struct qy_arena *a, unsigned *most);
 
 /* Empties the fast bins (M-18). */
 void qy_arena_consolidate(struct qy_arena *a);

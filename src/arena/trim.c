@@ -162,6 +162,27 @@ static void sweep_locked(struct qy_arena *a, unsigned *most)
     }
 }
 
+/* What top did not need since this was called last, when it is more than `least`. */
+static void trim_unused_top_locked(struct qy_arena *a, size_t least)
+{
+    size_t size = qy_arena_top_size(a), unused = qy_min(a->top_low, size);
+    if (unused > qy_options.top_pad + least)
+        qy_arena_trim_top_locked(a, size - unused + qy_options.top_pad);
+    a->top_low = qy_arena_top_size(a);
+}
+
+/* Smaller pieces of idle memory are not worth a call before their time. */
+#define YIELD_FROM ((size_t)64 << 10)
+
+void qy_arena_yield(struct qy_arena *a, unsigned *most)
+{
+    qy_lock(&a->lock);
+    trim_unused_top_locked(a, YIELD_FROM);
+    for (unsigned bin = qy_bin_index(&a->bins, YIELD_FROM); bin < QY_BIN_COUNT - 1 && *most > 0; bin++)
+        sweep_bin_locked(a, bin, true, most);
+    qy_unlock(&a->lock);
+}
+
 void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
 {
     if (!tick && *most == 0)
@@ -171,10 +192,7 @@ void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
     if (tick) {
         if (!a->sweep)
             a->sweep = QY_UNSORTED;
-        size_t unused = qy_min(a->top_low, qy_arena_top_size(a));
-        if (unused > qy_options.top_pad)
-            qy_arena_trim_top_locked(a, qy_arena_top_size(a) - unused + qy_options.top_pad);
-        a->top_low = qy_arena_top_size(a);
+        trim_unused_top_locked(a, 0);
     }
     sweep_locked(a, most);
     qy_unlock(&a->lock);

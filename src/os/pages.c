@@ -16,6 +16,7 @@
 #endif
 
 size_t qy_page_bytes = 4096;
+size_t qy_fresh_bytes;
 
 void qy_pages_init(void)
 {

@@ -9,6 +9,9 @@
 
 extern size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
 
+/* Bytes taken into use so far that were not resident before. Atomic; whoever takes some adds them. */
+extern size_t qy_fresh_bytes;
+
 void qy_pages_init(void);
 
 /* All sizes and addresses below are multiples of qy_page_bytes. NULL or false: the kernel said no. */

@@ -102,6 +102,7 @@ static struct qy_run *take_locked(void)
 {
     if (qy_zone.dirty)
         return pop_dirty_locked();
+    qy_add_relaxed(&qy_fresh_bytes, QY_RUN_BYTES);
     if (qy_zone.clean) {
         struct qy_run *run = qy_zone.clean;
         qy_zone.clean = run->next;

@@ -219,6 +219,33 @@ static void give_old_back(enum qy_purge purge, uint64_t now)
     qy_store_relaxed(&rest_ms, most ? 0 : after + PAUSE_MS + PAUSE_FACTOR * (after - now));
 }
 
+/*
+ * Atomic: when so much fresh memory has been taken into use, what others had and no longer use goes back for it. A phase of small
+ * blocks after one of large ones, and the other way round, would else have both resident for a tick or two.
+ */
+static size_t fresh_due;
+
+#define GROWTH_AT_LEAST ((size_t)512 << 10)
+#define GROWTH_SHARE 32 /* of the heap */
+
+static size_t growth_until_next(void)
+{
+    size_t heap = qy_zone_stats().used_once << QY_RUN_SHIFT;
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        heap += qy_load_relaxed(&a->system_bytes);
+    return qy_max(heap / GROWTH_SHARE, GROWTH_AT_LEAST);
+}
+
+static void make_up_for_growth(uint64_t now)
+{
+    static uint64_t last_ms; /* atomic */
+    unsigned most = CALLS_AT_ONCE;
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+        qy_arena_yield(a, &most);
+    qy_zone_purge(now - qy_load_relaxed(&last_ms), &most);
+    qy_store_relaxed(&last_ms, now);
+}
+
 void qy_tick_slow(struct qy_tcache *t)
 {
     if (!qy_options.decay)
@@ -229,11 +256,14 @@ void qy_tick_slow(struct qy_tcache *t)
         qy_chunks_flush_all(t);
     }
     uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms), rest = qy_load_relaxed(&rest_ms);
+    size_t fresh = qy_load_relaxed(&qy_fresh_bytes), wanted = qy_load_relaxed(&fresh_due);
     if (now >= due) {
         if (qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
             give_old_back(QY_PURGE_OLD, now);
     } else if (rest && now >= rest && qy_cas_acquire(&rest_ms, &rest, 0)) {
         give_old_back(QY_PURGE_LEFT, now);
+    } else if (fresh >= wanted && qy_cas_acquire(&fresh_due, &wanted, fresh + growth_until_next())) {
+        make_up_for_growth(now);
     }
 }
 

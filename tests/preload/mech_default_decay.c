@@ -123,6 +123,32 @@ QTEST("a large block does not become resident beside what top holds idle (M-21, 
     free(larger);
 }
 
+/* Takes 40 MiB in such blocks, a small one that stays above them, and frees them again. Returns what was resident in between. */
+static long resident_in_phase(size_t block_bytes)
+{
+    size_t count = 40 * M / block_bytes;
+    for (size_t i = 0; i < count; i++) {
+        peak[i] = malloc(block_bytes);
+        memset(peak[i], 1, block_bytes);
+    }
+    long resident = qt_rss_kib();
+    ceiling = malloc(2000);
+    for (size_t i = 0; i < count; i++)
+        free(peak[i]);
+    return resident;
+}
+
+QTEST("small blocks do not become resident beside what medium ones left idle, nor the other way round (M-23)")
+{
+    no_huge_pages();
+    long before = qt_rss_kib();
+    resident_in_phase(8000);
+    long small = resident_in_phase(600) - before;
+    long medium = resident_in_phase(8000) - before;
+    QT_CHECKF(small < 52 * K && medium < 52 * K, "for 40 MiB: %ld KiB in small blocks, %ld in medium ones",
+              small, medium);
+}
+
 static double thread_ms(void)
 {
     struct timespec t;
