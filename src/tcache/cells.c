@@ -75,10 +75,15 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
     stack->limit += more;
 }
 
+static bool is_open(const struct qy_tcache *t, unsigned cls)
+{
+    return t->stacks[cls].base != empty_stack + 1;
+}
+
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(t->stacks[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb) {
+    if (QY_UNLIKELY(!is_open(t, cls)) && slots_for(cls) && !qy_options.perturb) {
         void **slots = qy_tcache_slots(t, 1 + slots_for(cls));
         slots[0] = empty_stack[0];
         set_stack(t, cls, slots + 1, first_slots_for(cls));
@@ -368,15 +373,25 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     return revive(t, cells[count - 1], cls);
 }
 
+/*
+ * The first block of a class that a thread brings goes home when it is another's. Else it would lie on top of the stack, be used
+ * again and again, and share its cache line with blocks of the other thread for as long (passive false sharing).
+ */
+static bool is_to_be_kept(const struct qy_tcache *t, const void *cell, unsigned cls)
+{
+    return t && (is_open(t, cls) || qy_run_of((uintptr_t)cell)->owner == t);
+}
+
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
+    bool keep = is_to_be_kept(t, cell, cls);
     if (t) {
         qy_tcache_look_at_zone(t);
         open_stack(t, cls);
     }
     struct qy_stack *stack = t ? &t->stacks[cls] : NULL;
-    unsigned room = t ? (unsigned)(stack->limit - t->stacks[cls].base) : 0;
+    unsigned room = keep ? (unsigned)(stack->limit - stack->base) : 0;
     if (room == 0) {
         put_cells(t, &cell, 1);
         return;
