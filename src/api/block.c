@@ -63,6 +63,16 @@ static QY_COLD void give_way(void)
 /* No memory of any size can serve this: nothing to give way for. */
 #define HOPELESS ((size_t)1 << QY_VA_BITS)
 
+/* What most calls come here for: the fast path found a stack empty. */
+static void *refill(struct qy_tcache *t, size_t request)
+{
+    if (request >= qy_load_relaxed(&t->request_limit) || !served_by_runs(request))
+        return NULL;
+    void *cell = qy_cell_take(t, qy_cell_stride(request) / QY_CELL_UNIT);
+    qy_tick(t);
+    return cell;
+}
+
 static void *take_once(size_t request, uintptr_t *clean_from)
 {
     struct qy_tcache *t = qy_tcache_enter();
@@ -99,7 +109,9 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
         *clean_from = UINTPTR_MAX;
     /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
     bool passes_by = clean_from && qy_options.classic;
-    void *mem = passes_by ? NULL : qy_chunk_pop(qy_self, request);
+    void *mem = refill(qy_self, request);
+    if (!mem && !passes_by)
+        mem = qy_chunk_pop(qy_self, request);
     if (!mem)
         mem = take_uncached(request, clean_from);
     if (mem && QY_UNLIKELY(qy_options.perturb)) {
@@ -215,6 +227,12 @@ void qy_block_free(void *mem)
 {
     if (!mem)
         return;
+    struct qy_tcache *t = qy_self;
+    /* What most calls come here for: the fast path found a stack full. */
+    if (qy_cells_make_room(t, mem) && qy_tcache_push(t, mem)) {
+        qy_tick(t);
+        return;
+    }
     qy_init();
     free_identified(identify(mem), mem);
 }

@@ -52,8 +52,8 @@ void qy_cell_stacks_init(struct qy_tcache *t)
 }
 
 /*
- * A stack begins with a quarter of its slots. When its thread finds it empty after it was full, it may hold twice as much, up
- * to all of them, while all stacks together stay within bounds; a tick begins anew. So who only frees what others
+ * A stack begins with a quarter of its slots. When its thread finds it empty after it was full, it may use all of them, while
+ * all stacks together stay within bounds; a tick begins anew. So who only frees what others
  * allocate keeps little, and who uses many sizes keeps little of each.
  */
 #define WIDENED_AT_MOST ((size_t)128 << 10)
@@ -66,8 +66,7 @@ static size_t first_slots_for(unsigned cls)
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = &t->stacks[cls];
-    size_t now = (size_t)(stack->limit - t->stacks[cls].base);
-    size_t more = qy_min(slots_for(cls) - now, now), bytes = more * cls * QY_CELL_UNIT;
+    size_t more = slots_for(cls) - (size_t)(stack->limit - stack->base), bytes = more * cls * QY_CELL_UNIT;
     if (!t->was_full[cls] || t->widened_bytes + bytes > WIDENED_AT_MOST)
         return;
     t->was_full[cls] = false;
@@ -367,10 +366,32 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     qy_unlock(&t->lock);
     if (count == 0)
         return NULL;
-    memmove(cells, cells + (wanted - count), count * sizeof *cells);
+    if (count < wanted)
+        memmove(cells, cells + (wanted - count), count * sizeof *cells);
     QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);
     stack->top = base + (count - 1);
     return revive(t, cells[count - 1], cls);
+}
+
+static void make_room(struct qy_tcache *t, unsigned cls)
+{
+    struct qy_stack *stack = &t->stacks[cls];
+    t->was_full[cls] = true;
+    QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
+    qy_cells_flush(t, cls, (unsigned)(stack->limit - stack->base + 1) / 2);
+}
+
+bool qy_cells_make_room(struct qy_tcache *t, const void *mem)
+{
+    if ((uintptr_t)mem - t->zone_from >= t->zone_span)
+        return false;
+    uint64_t header = ((const uint64_t *)mem)[-1];
+    size_t tag = (uint16_t)header;
+    struct qy_stack *stack = qy_tag_stack(t, tag);
+    if (header != stack->key || stack->top != stack->limit || stack->limit == stack->base)
+        return false;
+    make_room(t, (unsigned)(tag / QY_CELL_UNIT));
+    return true;
 }
 
 /*
@@ -396,11 +417,8 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
         put_cells(t, &cell, 1);
         return;
     }
-    if (stack->top == stack->limit) {
-        t->was_full[cls] = true;
-        QY_PROBE(TCACHE, FULL, cell, qy_classes[cls].stride);
-        qy_cells_flush(t, cls, (room + 1) / 2);
-    }
+    if (stack->top == stack->limit)
+        make_room(t, cls);
     *stack->top++ = cell;
     QY_PROBE(TCACHE, PUT, cell, qy_classes[cls].stride);
 }

@@ -91,7 +91,7 @@ MUTATIONS = [
              "void *mem = *--stack->top;",
              "void *mem = *stack->base;\n    stack->top--;\n    for (void **at = stack->base; at < stack->top; at++)\n        at[0] = at[1];", TCACHE),
     Mutation("M-10 E-7", "api/block.c", "malloc does not look into the thread cache",
-             "passes_by ? NULL : qy_chunk_pop(qy_self, request);", "passes_by ? NULL : NULL;", TCACHE),
+             "mem = qy_chunk_pop(qy_self, request);", "mem = NULL;", TCACHE),
     Mutation("M-10", "api/block.c", "calloc takes from the thread cache",
              "bool passes_by = clean_from && qy_options.classic;", "bool passes_by = false;", TCACHE),
     Mutation("M-10", "tcache/chunks.c", "what an arena has more of a size does not move into the thread cache",
