@@ -19,11 +19,12 @@ struct qy_arena {
     struct qy_chunk *top;       /* M-16; NULL before first use */
     char *top_end;              /* end of the segment that top lies in: what top's size must say */
     struct qy_chunk *remainder; /* M-17: the last remainder */
-    uintptr_t clean_from;       /* within top, memory from here on was never used: it reads as zero */
-    struct qy_subheap *heap;    /* the newest sub-heap */
-    struct qy_break brk;        /* of the main arena only */
-    void *inbox;                /* atomic: blocks freed by threads that found the lock taken; newest first */
-    void *inbox_rest;           /* what was taken out of the inbox and not yet put back */
+    char *marked_to;         /* behind top_end, marks may be resident up to here; all zero in what they say */
+    uintptr_t clean_from;    /* within top, memory from here on was never used: it reads as zero */
+    struct qy_subheap *heap; /* the newest sub-heap */
+    struct qy_break brk;     /* of the main arena only */
+    void *inbox;             /* atomic: blocks freed by threads that found the lock taken; newest first */
+    void *inbox_rest;        /* what was taken out of the inbox and not yet put back */
     size_t system_bytes; /* atomic: got from the kernel and not given back; others may read it for a guess */
     size_t max_system_bytes;
     unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */

@@ -38,6 +38,7 @@ static void retire_top_locked(struct qy_arena *a)
 {
     struct qy_chunk *old = a->top;
     size_t size = qy_arena_top_size(a);
+    qy_arena_purge_marks_locked(a);
     if (size < QY_MIN_CHUNK)
         return;
     size_t rest = size - QY_MIN_CHUNK;

@@ -54,6 +54,9 @@ void qy_arena_consolidate_locked(struct qy_arena *a);
 /* Gives back what top has beyond `pad`. */
 bool qy_arena_trim_top_locked(struct qy_arena *a, size_t pad);
 
+/* Gives the marks' memory behind top back that trims left. */
+void qy_arena_purge_marks_locked(struct qy_arena *a);
+
 /* Trims when top has outgrown the trim threshold (M-23). */
 void qy_arena_trim_if_due_locked(struct qy_arena *a);
 

@@ -6,6 +6,16 @@
 #include "options/options.h"
 #include "os/pages.h"
 
+/* What goes is often wanted again soon: so much of what was top keeps the memory of its marks until a tick. */
+#define MARKED_AT_MOST ((size_t)64 << 20)
+
+void qy_arena_purge_marks_locked(struct qy_arena *a)
+{
+    if (a->marked_to > a->top_end)
+        qy_marks_purge((uintptr_t)a->top_end, (uintptr_t)a->marked_to);
+    a->marked_to = NULL;
+}
+
 static void shrunk(struct qy_arena *a, size_t bytes)
 {
     qy_count_add(&a->system_bytes, -bytes);
@@ -14,7 +24,10 @@ static void shrunk(struct qy_arena *a, size_t bytes)
     qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
     if (a->clean_from > (uintptr_t)a->top_end)
         a->clean_from = (uintptr_t)a->top_end;
-    qy_marks_purge((uintptr_t)a->top_end, (uintptr_t)a->top_end + bytes);
+    if (a->marked_to < a->top_end + bytes)
+        a->marked_to = a->top_end + bytes;
+    if ((size_t)(a->marked_to - a->top_end) > MARKED_AT_MOST)
+        qy_arena_purge_marks_locked(a);
 }
 
 /*
@@ -35,6 +48,7 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
         return false; /* the next request would need a new sub-heap at once */
     qy_count_add(&a->system_bytes, -heap->size);
     qy_subheap_delete(heap);
+    a->marked_to = NULL; /* went with it */
     a->heap = prev;
     qy_chunk_set_head(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
     qy_chunk_mark_free(fence);
@@ -193,6 +207,7 @@ void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
         if (!a->sweep)
             a->sweep = QY_UNSORTED;
         trim_unused_top_locked(a, 0);
+        qy_arena_purge_marks_locked(a);
     }
     sweep_locked(a, most);
     qy_unlock(&a->lock);
@@ -206,6 +221,7 @@ bool qy_arena_trim(struct qy_arena *a, size_t pad)
     qy_arena_consolidate_locked(a);
     bool any = purge_bins_locked(a);
     any |= qy_arena_trim_top_locked(a, pad);
+    qy_arena_purge_marks_locked(a);
     qy_unlock(&a->lock);
     return any;
 }
