@@ -176,6 +176,9 @@ struct identity {
 
 static struct identity identify(const void *mem)
 {
+    size_t tag;
+    if (QY_LIKELY(qy_tcache_vet(qy_self, mem, &tag)))
+        return (struct identity){.kind = CELL, .cls = (unsigned)(tag / QY_CELL_UNIT)};
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
         id.cls = qy_cell_vet(mem);
@@ -191,7 +194,7 @@ static struct identity identify(const void *mem)
 static size_t usable(struct identity id, const void *mem)
 {
     if (id.kind == CELL)
-        return qy_classes[id.cls].stride - QY_CELL_HEADER_BYTES;
+        return id.cls * QY_CELL_UNIT - QY_CELL_HEADER_BYTES;
     return qy_chunk_usable(qy_mem_chunk(mem));
 }
 

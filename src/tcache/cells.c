@@ -383,12 +383,11 @@ static void make_room(struct qy_tcache *t, unsigned cls)
 
 bool qy_cells_make_room(struct qy_tcache *t, const void *mem)
 {
-    if ((uintptr_t)mem - t->zone_from >= t->zone_span)
+    size_t tag;
+    if (!qy_tcache_vet(t, mem, &tag))
         return false;
-    uint64_t header = ((const uint64_t *)mem)[-1];
-    size_t tag = (uint16_t)header;
-    struct qy_stack *stack = qy_tag_stack(t, tag);
-    if (header != stack->key || stack->top != stack->limit || stack->limit == stack->base)
+    const struct qy_stack *stack = qy_tag_stack(t, tag);
+    if (stack->top != stack->limit || stack->limit == stack->base)
         return false;
     make_room(t, (unsigned)(tag / QY_CELL_UNIT));
     return true;

@@ -49,8 +49,8 @@ void *qy_cell_take(struct qy_tcache *t,
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t may be NULL */
 
 /*
- * When the stack of the class that the header of `mem` says is full, its older half goes home. False: that is not why the fast path
- * refused `mem`, which may be any pointer.
+ * When the fast path refused `mem`, any pointer, only because the stack was full: its older half goes home. False: it was something
+ * else.
  */
 bool qy_cells_make_room(struct qy_tcache *t, const void *mem);
 

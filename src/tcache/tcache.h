@@ -93,7 +93,7 @@ QY_INLINE struct qy_stack *qy_units_stack(struct qy_tcache *t, size_t units)
 }
 
 /* The stack that a header's tag leads to, whatever 16 bits it is. */
-QY_INLINE struct qy_stack *qy_tag_stack(struct qy_tcache *t, size_t tag)
+QY_INLINE struct qy_stack *qy_tag_stack(const struct qy_tcache *t, size_t tag)
 {
     return (struct qy_stack *)((char *)t + tag * QY_STACK_SCALE + offsetof(struct qy_tcache, not_zero));
 }
@@ -118,19 +118,26 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 }
 
 /*
- * Puts a cell onto the stack of its class when every check holds: the pointer lies in the zone, its header is that of a
- * block in use, the header behind it is intact, and there is room. False: the slow path finds out what it was.
+ * Whether a cell in use begins at `mem`: it lies in the zone, its header, whose tag comes out, is that of a block in use, and the
+ * header behind it is intact. False: the slow path finds out what it is.
  */
-QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
+QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *tag)
 {
     if (QY_UNLIKELY((uintptr_t)mem - t->zone_from >= t->zone_span))
         return false;
-    uint64_t key = ((uint64_t *)mem)[-1];
-    size_t tag = (uint16_t)key;
-    if (QY_UNLIKELY(key != qy_tag_stack(t, tag)->key))
+    uint64_t key = ((const uint64_t *)mem)[-1];
+    *tag = (uint16_t)key;
+    if (QY_UNLIKELY(key != qy_tag_stack(t, *tag)->key))
         return false;
-    if (QY_UNLIKELY(*(uint32_t *)((char *)mem + tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES) !=
-                    (uint32_t)key))
+    const char *behind = (const char *)mem + *tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES;
+    return *(const uint32_t *)behind == (uint32_t)key;
+}
+
+/* Puts a cell onto the stack of its class when it passes, and there is room. False: the slow path finds out why not. */
+QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
+{
+    size_t tag;
+    if (QY_UNLIKELY(!qy_tcache_vet(t, mem, &tag)))
         return false;
     QY_HIDE(tag);
     void **top = qy_tag_stack(t, tag)->top;
