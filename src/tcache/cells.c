@@ -47,8 +47,11 @@ void qy_cell_stacks_init(struct qy_tcache *t)
         t->stacks[cls].key = qy_classes[cls].key;
         set_stack(t, cls, empty_stack + 1, 0);
     }
-    for (unsigned request = 0; request <= QY_RUN_LARGEST; request++)
-        t->units[request] = (uint8_t)((qy_cell_stride(request) - QY_CELL_UNIT) / QY_STRIDE_UNIT);
+    /* Requests of the same 16 bytes have the same stride. */
+    for (unsigned from = 0, last = QY_CELL_UNIT - QY_CELL_HEADER_BYTES; last <= QY_RUN_LARGEST;
+         from = last + 1, last += QY_CELL_UNIT)
+        memset(t->units + from, (int)((qy_cell_stride(last) - QY_CELL_UNIT) / QY_STRIDE_UNIT),
+               last + 1 - from);
 }
 
 /*
