@@ -215,3 +215,12 @@ EOF
     run bash -c "'$quarry' stat $pid >/dev/full"
     [ "$status" -eq 125 ]
 }
+
+@test "a file that could not be written is removed, a device is not" {
+    one_line 125 "cannot write part.json: File too large" \
+        bash -c "trap '' XFSZ; ulimit -f 1; exec '$quarry' snapshot --json $pid -o part.json"
+    [ ! -e part.json ]
+    ln -s /dev/full device
+    one_line 125 "cannot write device: No space left" "$quarry" snapshot "$pid" -o device
+    [ -L device ]
+}

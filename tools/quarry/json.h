@@ -19,7 +19,7 @@ struct json {
 };
 
 void json_start(struct json *j, FILE *out, bool in_html);
-bool json_end(struct json *j); /* false: the file did not take it all; errno says why */
+void json_end(struct json *j); /* whether `out` took it all is to be asked of `out` */
 
 void json_open(struct json *j, char bracket); /* '{' or '[' */
 void json_close(struct json *j, char bracket);

@@ -1,11 +1,10 @@
 /* quarry map: a heap as a web page of its own. Owns: the options. */
 #include "capture.h"
 #include "command.h"
+#include "output.h"
 #include "page.h"
 #include "snapshot_json.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char help[] =
@@ -57,20 +56,9 @@ static void fill(struct json *json, const void *model)
     snapshot_json(json, model);
 }
 
-static int save(const struct settings *set, const struct model *m)
+static int write_map(FILE *out, const void *model)
 {
-    bool to_stdout = strcmp(set->file, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(set->file, "we");
-    if (!out)
-        return complain(EXIT_OURSELVES, "map: %s: %s", set->file, strerror(errno));
-    int status = page_write("map", "viewer", "@SNAPSHOT@", out, fill, m);
-    bool failed = ferror(out);
-    if (!to_stdout && fclose(out) != 0)
-        failed = true;
-    if (status == EXIT_FINE && failed)
-        return complain(EXIT_OURSELVES, "map: cannot write %s: %s", to_stdout ? "standard output" : set->file,
-                        strerror(errno));
-    return status;
+    return page_write("map", "viewer", "@SNAPSHOT@", out, fill, model);
 }
 
 int map_main(int argc, char **argv)
@@ -84,7 +72,7 @@ int map_main(int argc, char **argv)
     struct model m;
     status = capture("map", set.target, &set.capture, &m);
     if (status == EXIT_FINE)
-        status = save(&set, &m);
+        status = output_write("map", set.file, write_map, &m);
     model_free(&m);
     return status;
 }

@@ -69,7 +69,6 @@ int page_write(const char *command, const char *name, const char *word, FILE *ou
     fill(json, data);
     json_end(json);
     fputs(place + strlen(word), out);
-    fflush(out);
     free(json);
     free(page);
     return EXIT_FINE;

@@ -1,12 +1,10 @@
 /* quarry snapshot: a heap as a file. Owns: the options. */
 #include "capture.h"
 #include "command.h"
+#include "output.h"
 #include "snapshot_file.h"
 #include "snapshot_json.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -56,28 +54,19 @@ static int read_options(int argc, char **argv, struct settings *set)
     return EXIT_FINE;
 }
 
-static bool write_model(const struct settings *set, const struct model *m, FILE *out)
+static int write_json(FILE *out, const void *model)
 {
     static struct json j;
-    if (!set->json)
-        return snapshot_write(m, out);
     json_start(&j, out, false);
-    snapshot_json(&j, m);
-    return json_end(&j);
+    snapshot_json(&j, model);
+    json_end(&j);
+    return EXIT_FINE;
 }
 
-static int save(const struct settings *set, const struct model *m)
+static int write_packed(FILE *out, const void *model)
 {
-    bool to_stdout = !set->file || strcmp(set->file, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(set->file, "we");
-    if (!out)
-        return complain(EXIT_OURSELVES, "snapshot: %s: %s", set->file, strerror(errno));
-    bool written = write_model(set, m, out);
-    if (!to_stdout && fclose(out) != 0)
-        written = false;
-    if (!written)
-        return complain(EXIT_OURSELVES, "snapshot: cannot write %s: %s",
-                        to_stdout ? "standard output" : set->file, strerror(errno));
+    if (!snapshot_write(model, out) && !ferror(out))
+        return complain(EXIT_OURSELVES, "snapshot: no memory to compress with");
     return EXIT_FINE;
 }
 
@@ -92,7 +81,8 @@ int snapshot_main(int argc, char **argv)
     struct model m;
     status = capture("snapshot", set.target, &set.capture, &m);
     if (status == EXIT_FINE)
-        status = save(&set, &m);
+        status =
+            output_write("snapshot", set.file ? set.file : "-", set.json ? write_json : write_packed, &m);
     model_free(&m);
     return status;
 }

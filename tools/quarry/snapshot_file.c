@@ -283,10 +283,8 @@ bool snapshot_write(const struct model *m, FILE *out)
 {
     unsigned char head[SNAPSHOT_MAGIC_BYTES + 4] = SNAPSHOT_MAGIC;
     struct stream s = {.out = out, .zstd = ZSTD_createCCtx()};
-    if (!s.zstd) {
-        errno = ENOMEM;
+    if (!s.zstd)
         return false;
-    }
     head[SNAPSHOT_MAGIC_BYTES] = VERSION;
     ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_compressionLevel, 3);
     ZSTD_CCtx_setParameter(s.zstd, ZSTD_c_checksumFlag, 1);
@@ -299,7 +297,7 @@ bool snapshot_write(const struct model *m, FILE *out)
     }
     compress(&s, NULL, 0, ZSTD_e_end);
     ZSTD_freeCCtx(s.zstd);
-    return !s.failed && fflush(out) == 0;
+    return !s.failed;
 }
 
 /* ---- reading ---- */

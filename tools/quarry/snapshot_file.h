@@ -9,7 +9,7 @@
 #define SNAPSHOT_MAGIC "QYSNAP\r\n"
 #define SNAPSHOT_MAGIC_BYTES 8
 
-/* False: the file did not take it; errno says why. */
+/* False: the file did not take it, or, when it has no error, there was no memory to compress with. */
 bool snapshot_write(const struct model *m, FILE *out);
 
 /* NULL, or what is wrong with the file, as the end of a sentence. */

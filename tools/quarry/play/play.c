@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "memory.h"
+#include "output.h"
 #include "page.h"
 
 static const char help[] =
@@ -299,42 +299,30 @@ static void fill_page(struct json *j, const void *course)
     write_course(j, course);
 }
 
-static int write_to(FILE *out, bool as_json, const struct course *course)
+static int write_page(FILE *out, const void *course)
 {
-    if (!as_json)
-        return page_write("play", "play", "@PLAY@", out, fill_page, course);
-    struct json *j = allocate(sizeof *j);
-    json_start(j, out, false);
-    write_course(j, course);
-    json_end(j); /* a file that did not take it: the caller looks */
-    free(j);
+    return page_write("play", "play", "@PLAY@", out, fill_page, course);
+}
+
+static int write_json(FILE *out, const void *course)
+{
+    static struct json j;
+    json_start(&j, out, false);
+    write_course(&j, course);
+    json_end(&j);
     return EXIT_FINE;
 }
 
 static int save(const struct settings *set, const struct course *course)
 {
     const char *file = set->file ? set->file : set->json ? "-" : "play.html";
-    bool to_stdout = strcmp(file, "-") == 0;
-    FILE *out = to_stdout ? stdout : fopen(file, "we");
-    if (!out)
-        return complain(EXIT_OURSELVES, "play: %s: %s", file, strerror(errno));
-    int status = write_to(out, set->json, course);
-    bool failed = fflush(out) != 0 || ferror(out);
-    if (!to_stdout)
-        failed |= fclose(out) != 0;
-    if (!to_stdout && (failed || status != EXIT_FINE))
-        unlink(file);
-    if (status != EXIT_FINE)
-        return status;
-    if (failed)
-        return complain(EXIT_OURSELVES, "play: cannot write %s: %s", to_stdout ? "standard output" : file,
-                        strerror(errno));
+    int status = output_write("play", file, set->json ? write_json : write_page, course);
     size_t steps = 0;
     for (size_t i = 0; i < course->count; i++)
         steps += course->list[i].play.count;
-    if (!to_stdout)
+    if (status == EXIT_FINE && strcmp(file, "-") != 0)
         fprintf(stderr, "%s: %zu steps\n", file, steps);
-    return EXIT_FINE;
+    return status;
 }
 
 static enum language language(const char *wanted)
