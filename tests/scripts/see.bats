@@ -84,6 +84,19 @@ one_line() {
     one_line 2 "-o FILE" "$quarry" map "$pid"
 }
 
+@test "options stand before and behind the target, the later wins, and -- ends them" {
+    "$quarry" snapshot "$pid" -o lost.qs --whole -o-o
+    [ ! -e lost.qs ]
+    run "$quarry" stat --json --openmetrics -- -o
+    [ "$status" -eq 0 ]
+    [ "${lines[-1]}" = "# EOF" ]
+    run "$quarry" stat --openmetrics --json -- -o
+    [[ $output == "{"*"}" ]]
+    one_line 2 "one target, not '-o' and '--json'" "$quarry" stat -- -o --json
+    one_line 2 "unknown option '--json=1'" "$quarry" stat --json=1 ./-o
+    one_line 2 "unknown option '--watchful'" "$quarry" stat --watchful ./-o
+}
+
 @test "bad targets are status 1 and one line that names them" {
     one_line 1 "no such process" "$quarry" stat 4194305
     one_line 1 "runs without Quarry" "$quarry" stat $$

@@ -2,6 +2,7 @@
 #include "capture.h"
 #include "command.h"
 #include "json.h"
+#include "options.h"
 #include "words.h"
 
 #include <errno.h>
@@ -322,38 +323,6 @@ static void explain(struct answer *a)
 
 /* ---- the command ---- */
 
-struct settings {
-    const char *address, *target;
-    bool json, help;
-    struct capture_options capture;
-};
-
-static int read_options(int argc, char **argv, struct settings *set)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            set->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(word, "--json") == 0) {
-            set->json = true;
-        } else if (strcmp(word, "--whole") == 0) {
-            set->capture.whole = true;
-        } else if (word[0] == '-') {
-            return complain(EXIT_USAGE, "explain: unknown option '%s'; see `quarry explain --help`", word);
-        } else if (!set->address) {
-            set->address = word;
-        } else if (!set->target) {
-            set->target = word;
-        } else {
-            return complain(EXIT_USAGE, "explain: one address and one target, not '%s' too", word);
-        }
-    }
-    if (!set->target)
-        return complain(EXIT_USAGE, "explain: an address and a target, please; see `quarry explain --help`");
-    return EXIT_FINE;
-}
-
 static bool parse_address(const char *word, uint64_t *address)
 {
     char *end;
@@ -362,10 +331,10 @@ static bool parse_address(const char *word, uint64_t *address)
     return *word >= '0' && *word <= '9' && *end == '\0' && errno == 0;
 }
 
-static int answer(const struct settings *set, uint64_t address, const struct model *m)
+static int answer(const struct model *m, uint64_t address, bool as_json)
 {
     static struct json j;
-    struct answer a = {.m = m, .address = address, .as_json = set->json, .json = &j};
+    struct answer a = {.m = m, .address = address, .as_json = as_json, .json = &j};
     json_start(&j, stdout, false);
     if (a.as_json) {
         json_open(&j, '{');
@@ -381,7 +350,7 @@ static int answer(const struct settings *set, uint64_t address, const struct mod
     }
     int status = print_text("");
     if (status == EXIT_FINE && !a.known)
-        return set->json
+        return as_json
                    ? EXIT_FINDING
                    : complain(EXIT_FINDING, "explain: %s: nothing is mapped there", words_address(address));
     return status;
@@ -389,20 +358,27 @@ static int answer(const struct settings *set, uint64_t address, const struct mod
 
 int explain_main(int argc, char **argv)
 {
-    struct settings set = {0};
+    struct capture_options look = {0};
+    bool as_json = false;
+    const struct option options[] = {
+        {"--json", .flag = &as_json},
+        {"--whole", .flag = &look.whole},
+        {0},
+    };
     uint64_t address;
-    int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
+    if (status != GO_ON)
         return status;
-    if (set.help)
-        return print_text(help);
-    if (!parse_address(set.address, &address))
-        return complain(EXIT_USAGE, "explain: '%s' is no address (hexadecimal with 0x, or decimal)",
-                        set.address);
+    if (argc > 3)
+        return complain(EXIT_USAGE, "explain: one address and one target, not '%s' too", argv[3]);
+    if (argc < 3)
+        return complain(EXIT_USAGE, "explain: an address and a target, please; see `quarry explain --help`");
+    if (!parse_address(argv[1], &address))
+        return complain(EXIT_USAGE, "explain: '%s' is no address (hexadecimal with 0x, or decimal)", argv[1]);
     struct model m;
-    status = capture("explain", set.target, &set.capture, &m);
+    status = capture("explain", argv[2], &look, &m);
     if (status == EXIT_FINE)
-        status = answer(&set, address, &m);
+        status = answer(&m, address, as_json);
     model_free(&m);
     return status;
 }

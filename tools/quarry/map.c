@@ -1,11 +1,10 @@
 /* quarry map: a heap as a web page of its own. Owns: the options. */
 #include "capture.h"
 #include "command.h"
+#include "options.h"
 #include "output.h"
 #include "page.h"
 #include "snapshot_json.h"
-
-#include <string.h>
 
 static const char help[] =
     "usage: quarry map [OPTIONS] -o FILE PID|CORE|SNAPSHOT\n"
@@ -19,38 +18,6 @@ static const char help[] =
     "\n"
     "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the page cannot be written.\n";
 
-struct settings {
-    const char *file, *target;
-    bool help;
-    struct capture_options capture;
-};
-
-static int read_options(int argc, char **argv, struct settings *set)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            set->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(word, "--whole") == 0) {
-            set->capture.whole = true;
-        } else if (strcmp(word, "-o") == 0) {
-            if (i + 1 == argc)
-                return complain(EXIT_USAGE, "map: -o needs a file");
-            set->file = argv[++i];
-        } else if (word[0] == '-' && word[1]) {
-            return complain(EXIT_USAGE, "map: unknown option '%s'; see `quarry map --help`", word);
-        } else if (set->target) {
-            return complain(EXIT_USAGE, "map: one target, not '%s' and '%s'", set->target, word);
-        } else {
-            set->target = word;
-        }
-    }
-    if (!set->target || !set->file)
-        return complain(EXIT_USAGE, "map: a target and -o FILE, please; see `quarry map --help`");
-    return EXIT_FINE;
-}
-
 static void fill(struct json *json, const void *model)
 {
     snapshot_json(json, model);
@@ -63,16 +30,24 @@ static int write_map(FILE *out, const void *model)
 
 int map_main(int argc, char **argv)
 {
-    struct settings set = {.capture.smaps = true};
-    int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    struct capture_options look = {.smaps = true};
+    const char *file = NULL;
+    const struct option options[] = {
+        {"-o", .value = &file, .needs = "a file"},
+        {"--whole", .flag = &look.whole},
+        {0},
+    };
+    int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
+    if (status != GO_ON)
         return status;
-    if (set.help)
-        return print_text(help);
+    if (argc > 2)
+        return complain(EXIT_USAGE, "map: one target, not '%s' and '%s'", argv[1], argv[2]);
+    if (argc < 2 || !file)
+        return complain(EXIT_USAGE, "map: a target and -o FILE, please; see `quarry map --help`");
     struct model m;
-    status = capture("map", set.target, &set.capture, &m);
+    status = capture("map", argv[1], &look, &m);
     if (status == EXIT_FINE)
-        status = output_write("map", set.file, write_map, &m);
+        status = output_write("map", file, write_map, &m);
     model_free(&m);
     return status;
 }

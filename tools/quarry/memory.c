@@ -2,6 +2,7 @@
 
 #include "command.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,4 +28,13 @@ void *grow(void *array, size_t count, size_t element)
 char *copy_text(const char *text)
 {
     return must(strdup(text));
+}
+
+char *join_text(const char *a, const char *b, char between)
+{
+    if (!a || !*a || !b || !*b)
+        return copy_text(a && *a ? a : b ? b : "");
+    char *text = NULL;
+    must(asprintf(&text, "%s%c%s", a, between, b) < 0 ? NULL : text);
+    return text;
 }

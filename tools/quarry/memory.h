@@ -11,4 +11,7 @@ void *grow(void *array, size_t count, size_t element);
 
 char *copy_text(const char *text);
 
+/* "a,b"; either may be NULL or empty, and then there is no `between`. */
+char *join_text(const char *a, const char *b, char between);
+
 #endif

@@ -5,6 +5,8 @@
  * May not know: how a program is found and judged (program.c).
  */
 #include "command.h"
+#include "memory.h"
+#include "options.h"
 #include "program.h"
 
 #include <errno.h>
@@ -33,61 +35,10 @@ static const char help[] =
     "Quarry cannot be loaded into it (static, set-uid, another architecture or libc); 127 no such PROGRAM.\n";
 
 struct settings {
-    bool classic, stats, anyway, help;
-    char *conf; /* all --conf, joined */
+    bool classic, stats, anyway;
+    const char *conf; /* all --conf, joined */
     char **program;
 };
-
-/* "a,b"; either may be NULL or empty. Exits when there is no memory. */
-static char *join(const char *a, const char *b, char between)
-{
-    if (!a || !*a)
-        a = "";
-    if (!b || !*b)
-        b = "";
-    char *text = malloc(strlen(a) + strlen(b) + 2);
-    if (!text)
-        exit(complain(EXIT_OURSELVES, "run: %s", strerror(errno)));
-    char separator[2] = {*a && *b ? between : '\0', '\0'};
-    strcpy(text, a);
-    strcat(text, separator);
-    return strcat(text, b);
-}
-
-/* ---- options ---- */
-
-static int read_options(int argc, char **argv, struct settings *set)
-{
-    int i = 1;
-    for (; i < argc && argv[i][0] == '-'; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "--") == 0) {
-            i++;
-            break;
-        } else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            set->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(word, "--classic") == 0) {
-            set->classic = true;
-        } else if (strcmp(word, "--stats") == 0) {
-            set->stats = true;
-        } else if (strcmp(word, "--anyway") == 0) {
-            set->anyway = true;
-        } else if (strncmp(word, "--conf=", 7) == 0) {
-            set->conf = join(set->conf, word + 7, ',');
-        } else if (strcmp(word, "--conf") == 0) {
-            if (i + 1 == argc)
-                return complain(EXIT_USAGE, "run: --conf needs KEY:VALUE");
-            set->conf = join(set->conf, argv[++i], ',');
-        } else {
-            return complain(EXIT_USAGE, "run: unknown option '%s'; see `quarry run --help`", word);
-        }
-    }
-    if (i >= argc)
-        return complain(EXIT_USAGE, "run: no program given; see `quarry run --help`");
-    set->program = argv + i;
-    return EXIT_FINE;
-}
 
 /* ---- the library ---- */
 
@@ -103,7 +54,7 @@ static int find_library(char *path)
     folder[length] = '\0';
     *strrchr(folder, '/') = '\0';
     for (size_t i = 0; i < sizeof library_folders / sizeof library_folders[0]; i++) {
-        char *candidate = join(join(folder, library_folders[i], '/'), "libquarry.so.1", '/');
+        char *candidate = join_text(join_text(folder, library_folders[i], '/'), "libquarry.so.1", '/');
         if (realpath(candidate, path) && access(path, R_OK) == 0) {
             if (strpbrk(path, " :"))
                 return complain(EXIT_OURSELVES,
@@ -124,10 +75,10 @@ static void set_variable(const char *name, const char *value)
 
 static void set_environment(const struct settings *set, const char *library)
 {
-    set_variable("LD_PRELOAD", join(library, getenv("LD_PRELOAD"), ':'));
-    char *conf = join(getenv("QUARRY_CONF"), set->classic ? "classic:true" : NULL, ',');
-    conf = join(conf, set->stats ? "stats:true" : NULL, ',');
-    conf = join(conf, set->conf, ',');
+    set_variable("LD_PRELOAD", join_text(library, getenv("LD_PRELOAD"), ':'));
+    char *conf = join_text(getenv("QUARRY_CONF"), set->classic ? "classic:true" : NULL, ',');
+    conf = join_text(conf, set->stats ? "stats:true" : NULL, ',');
+    conf = join_text(conf, set->conf, ',');
     if (*conf)
         set_variable("QUARRY_CONF", conf);
 }
@@ -158,13 +109,21 @@ static int judge(const struct settings *set, const char *library, enum program_r
 int run_main(int argc, char **argv)
 {
     struct settings set = {0};
+    const struct option options[] = {
+        {"--classic", .flag = &set.classic},
+        {"--conf", .value = &set.conf, .needs = "KEY:VALUE", .joined = true},
+        {"--stats", .flag = &set.stats},
+        {"--anyway", .flag = &set.anyway},
+        {0},
+    };
     enum program_result result;
     char library[PATH_MAX];
-    int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    int status = options_read(OPTIONS_BEFORE_OPERANDS, &argc, argv, help, options);
+    if (status != GO_ON)
         return status;
-    if (set.help)
-        return print_text(help);
+    if (argc < 2)
+        return complain(EXIT_USAGE, "run: no program given; see `quarry run --help`");
+    set.program = argv + 1;
     if ((status = find_library(library)) != EXIT_FINE)
         return status;
     if ((status = judge(&set, library, &result)) != EXIT_FINE)

@@ -1,11 +1,10 @@
 /* quarry snapshot: a heap as a file. Owns: the options. */
 #include "capture.h"
 #include "command.h"
+#include "options.h"
 #include "output.h"
 #include "snapshot_file.h"
 #include "snapshot_json.h"
-
-#include <string.h>
 
 static const char help[] =
     "usage: quarry snapshot [OPTIONS] PID|CORE|SNAPSHOT\n"
@@ -19,40 +18,6 @@ static const char help[] =
     "  --help     this text\n"
     "\n"
     "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the file cannot be written.\n";
-
-struct settings {
-    const char *file, *target;
-    bool json, help;
-    struct capture_options capture;
-};
-
-static int read_options(int argc, char **argv, struct settings *set)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            set->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(word, "--json") == 0) {
-            set->json = true;
-        } else if (strcmp(word, "--whole") == 0) {
-            set->capture.whole = true;
-        } else if (strcmp(word, "-o") == 0) {
-            if (i + 1 == argc)
-                return complain(EXIT_USAGE, "snapshot: -o needs a file");
-            set->file = argv[++i];
-        } else if (word[0] == '-' && word[1]) {
-            return complain(EXIT_USAGE, "snapshot: unknown option '%s'; see `quarry snapshot --help`", word);
-        } else if (set->target) {
-            return complain(EXIT_USAGE, "snapshot: one target, not '%s' and '%s'", set->target, word);
-        } else {
-            set->target = word;
-        }
-    }
-    if (!set->target)
-        return complain(EXIT_USAGE, "snapshot: no target given; see `quarry snapshot --help`");
-    return EXIT_FINE;
-}
 
 static int write_json(FILE *out, const void *model)
 {
@@ -72,17 +37,26 @@ static int write_packed(FILE *out, const void *model)
 
 int snapshot_main(int argc, char **argv)
 {
-    struct settings set = {.capture.smaps = true};
-    int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    struct capture_options look = {.smaps = true};
+    const char *file = "-";
+    bool json = false;
+    const struct option options[] = {
+        {"-o", .value = &file, .needs = "a file"},
+        {"--json", .flag = &json},
+        {"--whole", .flag = &look.whole},
+        {0},
+    };
+    int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
+    if (status != GO_ON)
         return status;
-    if (set.help)
-        return print_text(help);
+    if (argc > 2)
+        return complain(EXIT_USAGE, "snapshot: one target, not '%s' and '%s'", argv[1], argv[2]);
+    if (argc < 2)
+        return complain(EXIT_USAGE, "snapshot: no target given; see `quarry snapshot --help`");
     struct model m;
-    status = capture("snapshot", set.target, &set.capture, &m);
+    status = capture("snapshot", argv[1], &look, &m);
     if (status == EXIT_FINE)
-        status =
-            output_write("snapshot", set.file ? set.file : "-", set.json ? write_json : write_packed, &m);
+        status = output_write("snapshot", file, json ? write_json : write_packed, &m);
     model_free(&m);
     return status;
 }

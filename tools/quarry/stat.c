@@ -2,14 +2,13 @@
 #include "capture.h"
 #include "command.h"
 #include "figures.h"
+#include "options.h"
 #include "snapshot_json.h"
 #include "words.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,47 +29,10 @@ enum form { SCREEN, JSON, OPENMETRICS };
 
 struct settings {
     const char *target;
-    enum form form;
-    bool watch, help;
-    double seconds;
+    int form;
+    bool watch;
     struct capture_options capture;
 };
-
-static int read_options(int argc, char **argv, struct settings *set)
-{
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        char *end;
-        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            set->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(word, "--json") == 0) {
-            set->form = JSON;
-        } else if (strcmp(word, "--openmetrics") == 0) {
-            set->form = OPENMETRICS;
-        } else if (strcmp(word, "--whole") == 0) {
-            set->capture.whole = true;
-        } else if (strcmp(word, "--watch") == 0) {
-            set->watch = true;
-            set->seconds = 2;
-        } else if (strncmp(word, "--watch=", 8) == 0) {
-            set->watch = true;
-            set->seconds = strtod(word + 8, &end);
-            if (end == word + 8 || *end || !(set->seconds >= 0.1 && set->seconds <= 86400))
-                return complain(EXIT_USAGE, "stat: --watch=%s: seconds are a number from 0.1 to 86400",
-                                word + 8);
-        } else if (word[0] == '-') {
-            return complain(EXIT_USAGE, "stat: unknown option '%s'; see `quarry stat --help`", word);
-        } else if (set->target) {
-            return complain(EXIT_USAGE, "stat: one target, not '%s' and '%s'", set->target, word);
-        } else {
-            set->target = word;
-        }
-    }
-    if (!set->target)
-        return complain(EXIT_USAGE, "stat: no target given; see `quarry stat --help`");
-    return EXIT_FINE;
-}
 
 /* ---- on a screen ---- */
 
@@ -217,18 +179,39 @@ static bool target_is_there(const char *target)
     return access(target, F_OK) == 0 || access(path, F_OK) == 0;
 }
 
+static bool parse_seconds(const char *word, double *seconds)
+{
+    char *end;
+    *seconds = strtod(word, &end);
+    return end != word && !*end && *seconds >= 0.1 && *seconds <= 86400;
+}
+
 int stat_main(int argc, char **argv)
 {
-    struct settings set = {0};
-    int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    struct settings set = {.form = SCREEN};
+    const char *every = NULL;
+    const struct option options[] = {
+        {"--watch", .flag = &set.watch, .value = &every},
+        {"--whole", .flag = &set.capture.whole},
+        {"--json", .choice = &set.form, .chosen = JSON},
+        {"--openmetrics", .choice = &set.form, .chosen = OPENMETRICS},
+        {0},
+    };
+    int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
+    if (status != GO_ON)
         return status;
-    if (set.help)
-        return print_text(help);
+    double seconds = 2;
+    if (every && !parse_seconds(every, &seconds))
+        return complain(EXIT_USAGE, "stat: --watch=%s: seconds are a number from 0.1 to 86400", every);
+    if (argc > 2)
+        return complain(EXIT_USAGE, "stat: one target, not '%s' and '%s'", argv[1], argv[2]);
+    if (argc < 2)
+        return complain(EXIT_USAGE, "stat: no target given; see `quarry stat --help`");
+    set.target = argv[1];
     /* Watching ends with the process, which is then no longer to be found. */
     while ((status = look_once(&set)) <= EXIT_FINDING && set.watch && target_is_there(set.target)) {
-        long ns = (long)((set.seconds - (double)(long)set.seconds) * 1e9);
-        nanosleep(&(struct timespec){(time_t)set.seconds, ns}, NULL);
+        long ns = (long)((seconds - (double)(long)seconds) * 1e9);
+        nanosleep(&(struct timespec){(time_t)seconds, ns}, NULL);
     }
     return status;
 }

@@ -13,6 +13,7 @@
 
 #include "command.h"
 #include "memory.h"
+#include "options.h"
 #include "output.h"
 #include "page.h"
 
@@ -53,38 +54,27 @@ static const char explanation[] =
 
 struct settings {
     const char *name, *file, *language;
-    bool text, json, check, list, explain, help;
+    bool text, json, check, list, explain;
 };
 
 static int read_options(int argc, char **argv, struct settings *set)
 {
-    const struct {
-        const char *name;
-        bool *flag;
-    } flags[] = {{"--text", &set->text}, {"--json", &set->json},       {"--check", &set->check},
-                 {"--list", &set->list}, {"--explain", &set->explain}, {"--help", &set->help},
-                 {"-h", &set->help}};
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        bool *flag = NULL;
-        for (size_t k = 0; k < sizeof flags / sizeof flags[0]; k++)
-            if (strcmp(word, flags[k].name) == 0)
-                flag = flags[k].flag;
-        if (flag) {
-            *flag = true;
-        } else if (strcmp(word, "-o") == 0 || strcmp(word, "--lang") == 0) {
-            if (i + 1 == argc)
-                return complain(EXIT_USAGE, "play: %s needs %s", word,
-                                word[1] == 'o' ? "a file" : "en or zh");
-            *(word[1] == 'o' ? &set->file : &set->language) = argv[++i];
-        } else if (word[0] == '-') {
-            return complain(EXIT_USAGE, "play: unknown option '%s'; see `quarry play --help`", word);
-        } else if (set->name) {
-            return complain(EXIT_USAGE, "play: one script, not '%s' and '%s'", set->name, word);
-        } else {
-            set->name = word;
-        }
-    }
+    const struct option options[] = {
+        {"-o", .value = &set->file, .needs = "a file"},
+        {"--text", .flag = &set->text},
+        {"--json", .flag = &set->json},
+        {"--check", .flag = &set->check},
+        {"--lang", .value = &set->language, .needs = "en or zh"},
+        {"--list", .flag = &set->list},
+        {"--explain", .flag = &set->explain},
+        {0},
+    };
+    int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
+    if (status != GO_ON)
+        return status;
+    set->name = argv[1];
+    if (argc > 2)
+        return complain(EXIT_USAGE, "play: one script, not '%s' and '%s'", argv[1], argv[2]);
     if (set->language && strcmp(set->language, "en") != 0 && strcmp(set->language, "zh") != 0)
         return complain(EXIT_USAGE, "play: --lang is en or zh, not '%s'", set->language);
     if (set->text && !set->name && !set->list)
@@ -92,7 +82,7 @@ static int read_options(int argc, char **argv, struct settings *set)
                         "play: --text needs a script or a lesson; `quarry play --list` lists them");
     if (set->text + set->json + set->check > 1)
         return complain(EXIT_USAGE, "play: one of --text, --json and --check");
-    return EXIT_FINE;
+    return GO_ON;
 }
 
 /* ---- files that belong to the command ---- */
@@ -352,14 +342,15 @@ int play_main(int argc, char **argv)
 {
     struct settings set = {0};
     int status = read_options(argc, argv, &set);
-    if (status != EXIT_FINE)
+    if (status != GO_ON)
         return status;
-    if (set.help || set.explain)
-        return print_text(set.help ? help : explanation);
+    if (set.explain)
+        return print_text(explanation);
     if (set.list)
         return list_lessons();
     struct course course = {0};
     int result = run_course(&course, set.name);
+    status = EXIT_FINE;
     bool any = course.count && course.list[0].play.count;
     if (any && (result == EXIT_FINE || result == EXIT_FINDING))
         status = show(&set, &course);
