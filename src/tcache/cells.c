@@ -27,11 +27,16 @@ static size_t slots_for(unsigned cls)
     return qy_min(count, qy_max(count / 8, fit));
 }
 
+static size_t first_slots_for(unsigned cls)
+{
+    return (slots_for(cls) + 3) / 4;
+}
+
 size_t qy_cell_slots_needed(void)
 {
     size_t slots = 0;
     for (unsigned cls = 1; cls < QY_CLASSES; cls++)
-        slots += 1 + slots_for(cls);
+        slots += 1 + first_slots_for(cls) + 1 + slots_for(cls);
     return slots;
 }
 
@@ -54,27 +59,22 @@ void qy_cell_stacks_init(struct qy_tcache *t)
                last + 1 - from);
 }
 
-/*
- * A stack begins with a quarter of its slots. When its thread finds it empty after it was full, it may use all of them, while
- * all stacks together stay within bounds; a tick begins anew. So who only frees what others
- * allocate keeps little, and who uses many sizes keeps little of each.
- */
-#define WIDENED_AT_MOST ((size_t)128 << 10)
-
-static size_t first_slots_for(unsigned cls)
+static void lay_out_stack(struct qy_tcache *t, unsigned cls, size_t count)
 {
-    return (slots_for(cls) + 3) / 4;
+    void **slots = qy_tcache_slots(t, 1 + count);
+    slots[0] = empty_stack[0];
+    set_stack(t, cls, slots + 1, count);
 }
 
+/*
+ * A stack begins with a quarter of its slots, and moves to where it has all of them when its thread finds it empty after it was
+ * full. So who only frees what others allocate keeps little, and who uses a size little has few slots for it.
+ */
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_stack *stack = &t->stacks[cls];
-    size_t more = slots_for(cls) - (size_t)(stack->limit - stack->base), bytes = more * cls * QY_CELL_UNIT;
-    if (!t->was_full[cls] || t->widened_bytes + bytes > WIDENED_AT_MOST)
-        return;
-    t->was_full[cls] = false;
-    t->widened_bytes += bytes;
-    stack->limit += more;
+    size_t count = (size_t)(t->stacks[cls].limit - t->stacks[cls].base);
+    if (t->was_full[cls] && count && count < slots_for(cls))
+        lay_out_stack(t, cls, slots_for(cls));
 }
 
 static bool is_open(const struct qy_tcache *t, unsigned cls)
@@ -85,11 +85,8 @@ static bool is_open(const struct qy_tcache *t, unsigned cls)
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(!is_open(t, cls)) && slots_for(cls) && !qy_options.perturb) {
-        void **slots = qy_tcache_slots(t, 1 + slots_for(cls));
-        slots[0] = empty_stack[0];
-        set_stack(t, cls, slots + 1, first_slots_for(cls));
-    }
+    if (QY_UNLIKELY(!is_open(t, cls)) && slots_for(cls) && !qy_options.perturb)
+        lay_out_stack(t, cls, first_slots_for(cls));
 }
 
 /* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */
@@ -311,10 +308,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
         unsigned count = (unsigned)(t->stacks[cls].top - t->stacks[cls].base);
         if (count)
             qy_cells_flush(t, cls, count);
-        if (t->stacks[cls].limit != t->stacks[cls].base)
-            t->stacks[cls].limit = t->stacks[cls].base + first_slots_for(cls);
     }
-    t->widened_bytes = 0;
 }
 
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
@@ -357,10 +351,10 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 {
     open_stack(t, cls);
     struct qy_stack *stack = &t->stacks[cls];
-    void **base = t->stacks[cls].base;
-    if (stack->top != base) /* the fast path was closed, or did not like what it saw */
+    if (stack->top != stack->base) /* the fast path was closed, or did not like what it saw */
         return revive(t, *--stack->top, cls);
     widen_stack(t, cls);
+    void **base = stack->base;
     size_t room = (size_t)(stack->limit - base);
     void *only, **cells = room ? base : &only;
     unsigned wanted = 1 + (unsigned)qy_min(room / 2, REFILL_AT_MOST);

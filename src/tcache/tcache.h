@@ -53,8 +53,7 @@ struct qy_tcache {
     size_t chunk_bytes_at_most;
     unsigned flushed_last;     /* of these, the one that gave way last */
     bool made_room;            /* one gave way since the last time a chunk was missing */
-    bool was_full[QY_CLASSES]; /* a stack of cells had to be flushed since it was widened last */
-    size_t widened_bytes;      /* what they may hold more than at first */
+    bool was_full[QY_CLASSES]; /* a stack of cells had to give way: see widen_stack */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
