@@ -174,7 +174,7 @@ struct identity {
     struct qy_arena *arena; /* of a chunk */
 };
 
-static struct identity identify(const void *mem)
+QY_INLINE struct identity identify(const void *mem)
 {
     size_t tag;
     if (QY_LIKELY(qy_tcache_vet(qy_self, mem, &tag)))
@@ -204,20 +204,13 @@ static void put_home(struct qy_arena *a, void *mem, bool wait)
     qy_arena_put(a, &mem, 1, wait);
 }
 
-static void free_identified(struct identity id, void *mem)
+static QY_NOINLINE void free_uncached(struct identity id, void *mem)
 {
     if (id.kind == MAPPED) {
         qy_mapped_free(mem);
         return;
     }
-    if (QY_UNLIKELY(qy_options.perturb))
-        memset(mem, (int)qy_options.perturb, usable(id, mem));
-    struct qy_tcache *self = qy_self;
-    if (id.kind == CHUNK && qy_chunk_push(self, mem)) {
-        qy_tick(self);
-        return;
-    }
-    struct qy_tcache *t = qy_tcache_enter();
+    struct qy_tcache *self = qy_self, *t = qy_tcache_enter();
     if (id.kind == CELL)
         qy_cell_free(t, mem, id.cls);
     else if (!t || t == self || !qy_chunk_push(t, mem))
@@ -226,16 +219,21 @@ static void free_identified(struct identity id, void *mem)
     qy_tcache_leave(t);
 }
 
+QY_INLINE void free_identified(struct identity id, void *mem)
+{
+    struct qy_tcache *self = qy_self;
+    if (QY_UNLIKELY(qy_options.perturb) && id.kind != MAPPED)
+        memset(mem, (int)qy_options.perturb, usable(id, mem));
+    if (id.kind == CHUNK && qy_chunk_push(self, mem))
+        qy_tick(self);
+    else
+        free_uncached(id, mem);
+}
+
 void qy_block_free(void *mem)
 {
     if (!mem)
         return;
-    struct qy_tcache *t = qy_self;
-    /* What most calls come here for: the fast path found a stack full. */
-    if (qy_cells_make_room(t, mem) && qy_tcache_push(t, mem)) {
-        qy_tick(t);
-        return;
-    }
     qy_init();
     free_identified(identify(mem), mem);
 }

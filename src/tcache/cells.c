@@ -77,15 +77,10 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
         lay_out_stack(t, cls, slots_for(cls));
 }
 
-static bool is_open(const struct qy_tcache *t, unsigned cls)
-{
-    return t->stacks[cls].base != empty_stack + 1;
-}
-
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(!is_open(t, cls)) && slots_for(cls) && !qy_options.perturb)
+    if (QY_UNLIKELY(t->stacks[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb)
         lay_out_stack(t, cls, first_slots_for(cls));
 }
 
@@ -378,41 +373,21 @@ static void make_room(struct qy_tcache *t, unsigned cls)
     qy_cells_flush(t, cls, (unsigned)(stack->limit - stack->base + 1) / 2);
 }
 
-bool qy_cells_make_room(struct qy_tcache *t, const void *mem)
-{
-    size_t tag;
-    if (!qy_tcache_vet(t, mem, &tag))
-        return false;
-    const struct qy_stack *stack = qy_tag_stack(t, tag);
-    if (stack->top != stack->limit || stack->limit == stack->base)
-        return false;
-    make_room(t, (unsigned)(tag / QY_CELL_UNIT));
-    return true;
-}
-
-/*
- * The first block of a class that a thread brings goes home when it is another's. Else it would lie on top of the stack, be used
- * again and again, and share its cache line with blocks of the other thread for as long (passive false sharing).
- */
-static bool is_to_be_kept(const struct qy_tcache *t, const void *cell, unsigned cls)
-{
-    return t && (is_open(t, cls) || qy_run_of((uintptr_t)cell)->owner == t);
-}
-
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
-    bool keep = is_to_be_kept(t, cell, cls);
-    if (t) {
-        qy_tcache_look_at_zone(t);
-        open_stack(t, cls);
-    }
     struct qy_stack *stack = t ? &t->stacks[cls] : NULL;
-    unsigned room = keep ? (unsigned)(stack->limit - stack->base) : 0;
-    if (room == 0) {
+    if (QY_UNLIKELY(!t || stack->limit == stack->base)) {
+        /*
+         * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be used again and
+         * again, and share its cache line with blocks of the other thread for as long (passive false sharing).
+         */
         put_cells(t, &cell, 1);
+        if (t)
+            open_stack(t, cls);
         return;
     }
+    qy_tcache_look_at_zone(t);
     if (stack->top == stack->limit)
         make_room(t, cls);
     *stack->top++ = cell;

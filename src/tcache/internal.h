@@ -48,12 +48,6 @@ void *qy_cell_take(struct qy_tcache *t,
                    unsigned cls); /* refills the stack when it is empty; NULL: no memory */
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t may be NULL */
 
-/*
- * When the fast path refused `mem`, any pointer, only because the stack was full: its older half goes home. False: it was something
- * else.
- */
-bool qy_cells_make_room(struct qy_tcache *t, const void *mem);
-
 void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count); /* the `count` oldest of the stack */
 void qy_cells_flush_all(struct qy_tcache *t);
 

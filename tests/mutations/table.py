@@ -224,7 +224,7 @@ MUTATIONS = [
     Mutation("M-30", "arena/take.c", "an arena's lock is not taken",
              "    qy_lock(&a->lock);\n    void *mem = take_locked(a, r);", "    qy_trylock(&a->lock);\n    void *mem = take_locked(a, r);", ARENA),
     Mutation("M-30", "tcache/cells.c", "a thread keeps the first block of another's run that it frees",
-             "return t && (is_open(t, cls) || qy_run_of((uintptr_t)cell)->owner == t);", "(void)cls, (void)cell;\n    return t != NULL;",
+             "    struct qy_stack *stack = t ? &t->stacks[cls] : NULL;\n", "    if (t)\n        open_stack(t, cls);\n    struct qy_stack *stack = t ? &t->stacks[cls] : NULL;\n",
              one("mech_default_sharing")),
     Mutation("M-30", "arena/list.c", "a new arena is not in the list",
              "    qy_store_release(&last->next, a); /*", "    if (!last)\n        qy_store_release(&last->next, a); /*", ARENA),
