@@ -5,6 +5,7 @@
  * May not know: how a program is found and judged (program.c).
  */
 #include "command.h"
+#include "files.h"
 #include "memory.h"
 #include "options.h"
 #include "program.h"
@@ -42,27 +43,14 @@ struct settings {
 
 /* ---- the library ---- */
 
-/* Beside this command: where the build leaves it, and where it is installed. */
-static const char *const library_folders[] = {"../lib", QUARRY_BIN_TO_LIB};
-
-static int find_library(char *path)
+static int find_library(char path[PATH_MAX])
 {
-    char folder[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
-    if (length < 0)
-        return complain(EXIT_OURSELVES, "run: cannot tell where this command lies: %s", strerror(errno));
-    folder[length] = '\0';
-    *strrchr(folder, '/') = '\0';
-    for (size_t i = 0; i < sizeof library_folders / sizeof library_folders[0]; i++) {
-        char *candidate = join_text(join_text(folder, library_folders[i], '/'), "libquarry.so.1", '/');
-        if (realpath(candidate, path) && access(path, R_OK) == 0) {
-            if (strpbrk(path, " :"))
-                return complain(EXIT_OURSELVES,
-                                "run: %s: LD_PRELOAD cannot hold a path with a space or a colon", path);
-            return EXIT_FINE;
-        }
-    }
-    return complain(EXIT_OURSELVES, "run: libquarry.so.1 is not in %s/../lib", folder);
+    if (!files_find(FILES_LIB, "libquarry.so.1", path))
+        return complain(EXIT_OURSELVES, "run: libquarry.so.1 is not in ../lib, seen from this command");
+    if (strpbrk(path, " :"))
+        return complain(EXIT_OURSELVES, "run: %s: LD_PRELOAD cannot hold a path with a space or a colon",
+                        path);
+    return EXIT_FINE;
 }
 
 /* ---- running ---- */

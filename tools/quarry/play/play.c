@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "files.h"
 #include "memory.h"
 #include "options.h"
 #include "output.h"
@@ -87,54 +88,16 @@ static int read_options(int argc, char **argv, struct settings *set)
 
 /* ---- files that belong to the command ---- */
 
-/* A file beside the command: where the build leaves it, or where it is installed. */
-static bool find_file(const char *const folders[2], const char *name, char *path)
+static char *read_text(const char *path)
 {
-    char self[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0)
-        return false;
-    self[length] = '\0';
-    *strrchr(self, '/') = '\0';
-    for (int i = 0; i < 2; i++) {
-        char candidate[PATH_MAX * 2 + 64];
-        snprintf(candidate, sizeof candidate, "%s/%s/%s", self, folders[i], name);
-        if (realpath(candidate, path))
-            return true;
-    }
-    return false;
-}
-
-static const char *const library_folders[2] = {"../lib/quarry", QUARRY_BIN_TO_LIB "/quarry"};
-static const char *const share_folders[2] = {"../share/quarry", QUARRY_BIN_TO_DATA};
-
-static char *read_file(const char *path)
-{
-    FILE *in = fopen(path, "re");
-    if (!in) {
+    size_t length;
+    char *text = files_read(path, &length);
+    if (!text)
         complain(0, "play: %s: %s", path, strerror(errno));
-        return NULL;
-    }
-    char *text = NULL;
-    size_t used = 0, n;
-    char part[16384];
-    while ((n = fread(part, 1, sizeof part, in)) > 0) {
-        char *more = allocate(used + n + 1);
-        if (used)
-            memcpy(more, text, used);
-        memcpy(more + used, part, n);
-        free(text);
-        text = more;
-        used += n;
-    }
-    bool failed = ferror(in);
-    fclose(in);
-    if (failed)
-        complain(0, "play: %s: %s", path, strerror(errno));
-    else if (used && memchr(text, '\0', used))
-        complain(0, "play: %s: this is no text", path);
+    else if (strlen(text) == length)
+        return text;
     else
-        return text ? text : copy_text("");
+        complain(0, "play: %s: this is no text", path);
     free(text);
     return NULL;
 }
@@ -156,7 +119,7 @@ static int is_lesson_file(const struct dirent *entry)
 static int find_lessons(char *folder, struct dirent ***names)
 {
     int count =
-        find_file(share_folders, "lessons", folder) ? scandir(folder, names, is_lesson_file, alphasort) : -1;
+        files_find(FILES_SHARE, "lessons", folder) ? scandir(folder, names, is_lesson_file, alphasort) : -1;
     return count > 0 ? count : complain(-1, "play: there are no lessons in ../share/quarry/lessons");
 }
 
@@ -171,7 +134,7 @@ static char *lesson_of(const char *file)
 
 static int read_script(const char *path, struct script *script)
 {
-    char *text = read_file(path);
+    char *text = read_text(path);
     if (!text)
         return EXIT_USAGE;
     bool good = script_read(path, text, script);
@@ -209,7 +172,7 @@ struct played {
 static int run_file(const char *path, struct played *played)
 {
     char host[PATH_MAX];
-    if (!find_file(library_folders, "play-host", host))
+    if (!files_find(FILES_LIB, "quarry/play-host", host))
         return complain(EXIT_OURSELVES, "play: play-host is not in ../lib/quarry");
     int status = read_script(path, &played->script);
     if (status != EXIT_FINE)
