@@ -1,5 +1,6 @@
 #include "observe/stats.h"
 
+#include "options/options.h"
 #include "run/run.h"
 #include "tcache/roster.h"
 
@@ -57,18 +58,25 @@ void qy_run_stats(struct qy_run_stats *stats)
     stats->free_bytes = stats->system_bytes - stats->cells.bytes;
 }
 
+/* Its owner may just be moving the stack: what is more than any holds is read half way. */
+static size_t held(void **const *top, void **const *base)
+{
+    size_t count = (size_t)(qy_load_relaxed(top) - qy_load_relaxed(base));
+    return count <= qy_options.tcache_count ? count : 0;
+}
+
 void qy_cache_stats(struct qy_cache_stats *stats)
 {
     *stats = (struct qy_cache_stats){0};
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
         stats->caches++;
         for (unsigned c = 1; c < QY_CLASSES; c++) {
-            size_t count = (size_t)(qy_load_relaxed(&t->stacks[c].top) - t->stacks[c].base);
+            size_t count = held(&t->stacks[c].top, &t->stacks[c].base);
             stats->cells.count += count;
             stats->cells.bytes += count * qy_classes[c].stride;
         }
         for (unsigned c = 0; c < QY_CHUNK_CLASSES; c++)
-            stats->chunks.count += (size_t)(qy_load_relaxed(&t->chunks[c].top) - t->chunks[c].base);
+            stats->chunks.count += held(&t->chunks[c].top, &t->chunks[c].base);
         stats->chunks.bytes += qy_load_relaxed(&t->chunk_bytes);
     }
 }

@@ -26,7 +26,7 @@ static size_t read_stack(struct qy_walk *w, const struct qy_walk_cache *c, uint6
     if (base < slots || base > top || top > end || (base - slots) % sizeof(void *) ||
         (top - base) % sizeof(void *) || top > limit || top - base > sizeof w->blocks ||
         !qy_walk_read(w, base, w->blocks, top - base)) {
-        qy_walk_find(w, c->address, false, QY_CORRUPTED_LIST,
+        qy_walk_find(w, c->address, true, QY_CORRUPTED_LIST, /* or it is just being laid out */
                      "a stack of this thread cache lies outside of its slots");
         return 0;
     }
