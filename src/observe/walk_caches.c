@@ -68,7 +68,7 @@ static void walk_cells(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         const struct qy_stack *s = &fields(c)->stacks[cls];
-        uint64_t base = at(fields(c)->stacks[cls].base);
+        uint64_t base = at(s->base);
         size_t count = read_stack(w, c, base, at(s->top), UINT64_MAX);
         if (count)
             count =
