@@ -54,6 +54,7 @@
     X(MUNMAP, "munmap")                                     \
     X(MPROTECT, "mprotect")                                 \
     X(MADVISE, "madvise")                                   \
+    X(ADVISED, "advised")                                   \
     X(MREMAP, "mremap")
 
 #define QY_PROBE_ENUM(name, text) QY_AT_##name,

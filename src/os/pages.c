@@ -15,6 +15,8 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+#define DENSITY_SAMPLES 8
+
 size_t qy_page_bytes = 4096;
 size_t qy_fresh_bytes;
 
@@ -68,6 +70,18 @@ bool qy_pages_map_at(void *at, size_t bytes, const char *name)
     return done;
 }
 
+/* Of a mapping that is `alignment` longer than `bytes`, what begins at a multiple of it. */
+static char *cut_aligned(char *padded, size_t bytes, size_t alignment)
+{
+    char *aligned = (char *)qy_align_up((uintptr_t)padded, alignment);
+    size_t before = (size_t)(aligned - padded);
+    if (before)
+        qy_pages_unmap(padded, before);
+    if (before != alignment)
+        qy_pages_unmap(aligned + bytes, alignment - before);
+    return aligned;
+}
+
 void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
 {
     /* The kernel often returns neighbouring ranges, so the exact size is tried before the padded one. */
@@ -78,13 +92,7 @@ void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
         char *padded = map(bytes + alignment, PROT_NONE, MAP_NORESERVE, NULL);
         if (!padded)
             return NULL;
-        char *aligned = (char *)qy_align_up((uintptr_t)padded, alignment);
-        size_t before = (size_t)(aligned - padded);
-        if (before)
-            qy_pages_unmap(padded, before);
-        if (before != alignment)
-            qy_pages_unmap(aligned + bytes, alignment - before);
-        at = aligned;
+        at = cut_aligned(padded, bytes, alignment);
     }
     if (at) {
         int saved = errno;
@@ -92,6 +100,39 @@ void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
         errno = saved;
     }
     return at;
+}
+
+void qy_pages_wish_huge(void *at, size_t bytes, bool huge)
+{
+    int saved = errno;
+    madvise(at, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    QY_PROBE(KERNEL, ADVISED, at, bytes);
+    errno = saved;
+}
+
+void *qy_pages_map_huge(size_t bytes, const char *name)
+{
+    char *padded = map(bytes + QY_HUGE_BYTES, PROT_READ | PROT_WRITE, 0, name);
+    if (!padded)
+        return qy_pages_map(bytes, name);
+    char *at = cut_aligned(padded, bytes, QY_HUGE_BYTES);
+    qy_pages_wish_huge(at, bytes, true);
+    return at;
+}
+
+bool qy_pages_are_dense(const void *at, size_t bytes)
+{
+    int saved = errno;
+    bool dense = true;
+    /* From the end: what is not used throughout is often used from the beginning. */
+    for (unsigned i = DENSITY_SAMPLES; dense && i-- > 0;) {
+        const char *page =
+            (const char *)at + qy_align_down(bytes / DENSITY_SAMPLES / 2 * (2 * i + 1), qy_page_bytes);
+        unsigned char state;
+        dense = mincore((void *)page, qy_page_bytes, &state) == 0 && (state & 1);
+    }
+    errno = saved;
+    return dense;
 }
 
 bool qy_pages_commit(void *at, size_t bytes, const char *name)

@@ -25,6 +25,25 @@ bool qy_pages_map_at(void *at, size_t bytes, const char *name);
 /* Address space only: not accessible, not counted as memory, at a multiple of `alignment` (a power of two). */
 void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
 
+/*
+ * Huge pages: 512 faults become one, and the processor finds more memory with as many entries, but all of it is resident once a
+ * byte of it is touched. So they are for memory that will be used throughout (docs/decisions/0015-huge-pages.md).
+ */
+#define QY_HUGE_BYTES ((size_t)2 << 20) /* where a page has 4 KiB */
+QY_INLINE bool qy_pages_can_be_huge(void)
+{
+    return qy_page_bytes == QY_HUGE_BYTES / 512;
+}
+
+/* A wish: whether what is not resident yet comes in huge pages. A kernel that has none goes on as it did. */
+void qy_pages_wish_huge(void *at, size_t bytes, bool huge);
+
+/* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. */
+void *qy_pages_map_huge(size_t bytes, const char *name);
+
+/* Whether a range is resident throughout, by a few pages of it. */
+bool qy_pages_are_dense(const void *at, size_t bytes);
+
 /* Makes reserved pages readable and writable. */
 bool qy_pages_commit(void *at, size_t bytes, const char *name);
 

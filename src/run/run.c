@@ -4,7 +4,6 @@
 
 #include "base/message.h"
 #include "base/probe.h"
-#include "os/pages.h"
 
 struct qy_class qy_classes[QY_CLASSES];
 
@@ -44,9 +43,8 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
 {
     run->next = run->prev = NULL;
     run->cls = (uint8_t)cls;
-    run->listed = false;
     run->cells = qy_classes[cls].cells;
-    run->available = run->free = run->carved = run->idle = run->due = 0;
+    run->available = run->free = run->idle = run->due = 0;
     run->first_word = QY_RUN_WORDS;
     memset(run->free_bits, 0, sizeof run->free_bits);
     run->owner = owner;
@@ -93,7 +91,7 @@ static void set_free(struct qy_run *run, unsigned from, unsigned to)
     }
     run->available = (uint16_t)(run->available + (to - from));
     run->free = (uint16_t)(run->free + (to - from));
-    run->first_word = (uint16_t)qy_min(run->first_word, from / 64);
+    run->first_word = (uint8_t)qy_min(run->first_word, from / 64);
 }
 
 static void carve_page(struct qy_run *run)
@@ -106,6 +104,8 @@ static void carve_page(struct qy_run *run)
     for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
     run->carved = (uint16_t)(run->carved | 1u << page);
+    run->stale = (uint16_t)(run->stale & ~(1u << page));
+    qy_add_relaxed(&qy_zone.carved, 1);
     /* Those at the page's borders need another page, too. */
     struct range cells = cells_of_page(run, page);
     if (cells.from < cells.to && !is_available(run, cells.from))
@@ -132,7 +132,7 @@ static bool page_is_idle(const struct qy_run *run, unsigned page)
     return true;
 }
 
-/* Its cells are no longer available; carve_page brings them back. */
+/* It is not resident, and its cells are no longer available; carve_page brings them back. */
 static void forget_page(struct qy_run *run, unsigned page)
 {
     struct range cells = cells_of_page(run, page);
@@ -143,14 +143,16 @@ static void forget_page(struct qy_run *run, unsigned page)
             run->available--;
         }
     }
+    qy_sub_relaxed(&qy_zone.carved, run->carved >> page & 1u);
     run->carved = (uint16_t)(run->carved & ~(1u << page));
+    run->stale = (uint16_t)(run->stale & ~(1u << page));
 }
 
 static unsigned idle_pages(const struct qy_run *run)
 {
-    unsigned idle = 0;
+    unsigned idle = run->stale;
     if (run->free < qy_page_bytes / qy_classes[run->cls].stride)
-        return 0;
+        return idle;
     for (unsigned page = 0; page < QY_RUN_BYTES / qy_page_bytes; page++)
         idle |= (unsigned)((run->carved >> page & 1) && page_is_idle(run, page)) << page;
     return idle;
@@ -203,7 +205,7 @@ unsigned qy_run_take(struct qy_run *run, void **end, unsigned most)
         run->free_bits[w] = bits;
         w += !bits;
     }
-    run->first_word = (uint16_t)w;
+    run->first_word = (uint8_t)w;
     run->free = (uint16_t)(run->free - count);
     return count;
 }
@@ -223,7 +225,7 @@ unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
         lowest = (unsigned)qy_min(lowest, w);
     }
     run->free = (uint16_t)(run->free + count);
-    run->first_word = (uint16_t)lowest;
+    run->first_word = (uint8_t)lowest;
     return count;
 }
 
@@ -265,7 +267,7 @@ bool qy_run_collect(struct qy_run *run)
         if (run->free_bits[w] & bits)
             already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
         run->free_bits[w] |= bits;
-        run->first_word = (uint16_t)qy_min(run->first_word, w);
+        run->first_word = (uint8_t)qy_min(run->first_word, w);
         collected += (unsigned)__builtin_popcountll(bits);
     }
     run->free = (uint16_t)(run->free + collected);

@@ -28,6 +28,7 @@
 #define QY_RUN_RUN_H
 
 #include "base/atomic.h"
+#include "os/pages.h"
 #include "run/zone.h"
 
 #define QY_CELL_HEADER_BYTES 8u
@@ -40,18 +41,19 @@
 
 /* What only its owner writes comes first; what others write too has a line of its own. */
 struct qy_run {
-    struct qy_run *next, *prev; /* the owner's list of runs with free cells, or the zone's lists */
-    void *owner;                /* the thread cache; NULL in the zone */
-    uint64_t freed_at_ms;       /* in the zone: when it came back */
+    struct qy_run *next,
+        *prev;   /* the owner's ring of runs with free cells (NULL: not in it), or the zone's lists */
+    void *owner; /* the thread cache; NULL in the zone */
+    uint64_t freed_at_ms; /* in the zone: when it came back */
     uint8_t cls;
-    uint8_t listed;      /* in its owner's list */
-    uint16_t cells;      /* that fit */
-    uint16_t available;  /* of them, whose header and closing header are in carved pages */
-    uint16_t free;       /* of these: bits set in free_bits */
-    uint16_t carved;     /* bit p: page p has its headers; others are not touched, or were given back */
-    uint16_t idle;       /* bit p: at the last tick, no block lay in page p */
-    uint16_t due;        /* bit p: at the last two, and still to be given back */
-    uint16_t first_word; /* words below are empty: where to look for a free cell */
+    uint8_t first_word; /* words below are empty: where to look for a free cell */
+    uint16_t cells;     /* that fit */
+    uint16_t available; /* of them, whose header and closing header are in carved pages */
+    uint16_t free;      /* of these: bits set in free_bits */
+    uint16_t carved;    /* bit p: page p has its headers; no block lies in the others */
+    uint16_t stale; /* bit p: of these, resident all the same: from an earlier use, or part of a huge page */
+    uint16_t idle;  /* bit p: at the last tick, no block lay in page p */
+    uint16_t due;   /* bit p: at the last two, and still to be given back */
     uint64_t free_bits[QY_RUN_WORDS];
 
     struct qy_run *inbox_next QY_ALIGNED(64);
@@ -80,6 +82,12 @@ QY_INLINE unsigned qy_cell_stride(size_t request)
 }
 
 void qy_classes_init(const uint64_t *secrets);
+
+/* A bit for each page of a run. */
+QY_INLINE uint16_t qy_run_all_pages(void)
+{
+    return (uint16_t)((1u << (QY_RUN_BYTES / qy_page_bytes)) - 1);
+}
 
 QY_INLINE struct qy_run *qy_run_of(uintptr_t address)
 {

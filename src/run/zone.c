@@ -29,6 +29,9 @@ static const struct place {
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
 
+/* A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it. */
+#define HUGE_FROM ((size_t)32 << 20)
+
 static size_t largest_span;
 
 static bool map_descriptors(size_t span)
@@ -43,12 +46,38 @@ static bool map_descriptors(size_t span)
     return true;
 }
 
+static bool is_dense(void)
+{
+    size_t resident = qy_load_relaxed(&qy_zone.carved) * qy_page_bytes;
+    return qy_options.huge && qy_pages_can_be_huge() && qy_zone.span >= HUGE_FROM &&
+           resident >= qy_zone.span / 4 * 3;
+}
+
+/*
+ * The wish ends where the zone was touched: what of it goes back later is to stay away. A kernel that makes huge pages unasked
+ * (transparent_hugepage=always) is told to make none of what is sparse.
+ */
+static void settle_locked(size_t touched)
+{
+    touched = qy_min(qy_align_up(touched, QY_HUGE_BYTES), qy_zone.span);
+    if (touched <= qy_zone.huge_from)
+        return;
+    qy_pages_wish_huge((char *)qy_zone.lo + qy_zone.huge_from, touched - qy_zone.huge_from, false);
+    qy_zone.huge_from = touched;
+}
+
 static bool extend_by(size_t step)
 {
     size_t span = qy_zone.span + step;
     if (span > largest_span || !map_descriptors(span) ||
         !qy_pages_map_at((char *)qy_zone.lo + qy_zone.span, step, "quarry: runs"))
         return false;
+    bool dense = is_dense();
+    settle_locked(qy_zone.span);
+    if (qy_zone.span)
+        qy_pages_wish_huge((char *)qy_zone.lo + qy_zone.span, step, dense);
+    if (!dense)
+        qy_zone.huge_from = span;
     /*
      * Release: threads compare against the span without a lock; a block of the new part reaches another thread only
      * after this store.
@@ -57,11 +86,16 @@ static bool extend_by(size_t step)
     return true;
 }
 
-/* Makes room for at least one more run. */
+/*
+ * Makes room for at least one more run. The first part is less than a huge page, so that a small process has none whatever the
+ * kernel does unasked, without a call to tell it; from there on, all ends lie at one.
+ */
 static bool extend_locked(void)
 {
     QY_ASSERT(qy_lock_held(&qy_zone.lock));
-    size_t step = qy_align_up(qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP), QY_RUN_BYTES);
+    size_t step = qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP);
+    step =
+        qy_zone.span ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span : step - QY_RUN_BYTES;
     while (!extend_by(step)) {
         step = qy_align_down(step / 2, QY_RUN_BYTES);
         if (step == 0)
@@ -103,15 +137,21 @@ static struct qy_run *take_locked(void)
     if (qy_zone.dirty)
         return pop_dirty_locked();
     qy_add_relaxed(&qy_fresh_bytes, QY_RUN_BYTES);
+    struct qy_run *run;
     if (qy_zone.clean) {
-        struct qy_run *run = qy_zone.clean;
+        run = qy_zone.clean;
         qy_zone.clean = run->next;
         qy_zone.purged--;
         return run;
     }
     if (qy_zone.fresh == qy_zone.span >> QY_RUN_SHIFT && !extend_locked())
         return NULL;
-    return &qy_zone.runs[qy_zone.fresh++];
+    run = &qy_zone.runs[qy_zone.fresh++];
+    size_t end = qy_zone.fresh << QY_RUN_SHIFT;
+    if (end > qy_zone.huge_from)
+        qy_zone.resident_to = qy_align_up(end, QY_HUGE_BYTES);
+    run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
+    return run;
 }
 
 struct qy_run *qy_zone_take(void *owner)
@@ -127,6 +167,23 @@ struct qy_run *qy_zone_take(void *owner)
     return run;
 }
 
+/* What lies behind the fresh runs of a huge page goes back as a run does that nobody used for so long. */
+static void purge_fresh_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *most)
+{
+    size_t end = qy_zone.fresh << QY_RUN_SHIFT;
+    if (end >= qy_zone.resident_to)
+        return;
+    if (qy_zone.fresh_seen != qy_zone.fresh) {
+        qy_zone.fresh_seen = qy_zone.fresh;
+        qy_zone.fresh_at_ms = now_ms;
+    }
+    if (*most > 0 && qy_zone.fresh_at_ms + older_than_ms <= now_ms &&
+        qy_pages_purge((char *)qy_zone.lo + end, qy_zone.resident_to - end)) {
+        --*most;
+        qy_zone.resident_to = end;
+    }
+}
+
 /* Old runs purged for each that comes home: so what comes home in a peak has gone before the next. */
 #define PURGED_FOR_ONE 2
 
@@ -134,6 +191,8 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
 {
     size_t count = 0;
     struct qy_run *run;
+    settle_locked(qy_zone.fresh << QY_RUN_SHIFT);
+    purge_fresh_locked(now_ms, older_than_ms, most);
     while (*most > 0 && (run = qy_zone.dirty_last) != NULL && run->freed_at_ms + older_than_ms <= now_ms) {
         --*most;
         if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES))
@@ -143,6 +202,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
             run->prev->next = NULL;
         else
             qy_zone.dirty = NULL;
+        run->stale = 0;
         run->next = qy_zone.clean;
         qy_zone.clean = run;
         QY_PROBE(ZONE, PURGED, qy_run_base(run), QY_RUN_BYTES);
@@ -166,6 +226,9 @@ void qy_zone_put(struct qy_run *run)
         qy_zone.dirty_last = run;
     qy_zone.dirty = run;
     qy_zone.taken--;
+    qy_sub_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(run->carved));
+    run->stale |= run->carved;
+    run->carved = 0;
     QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
     unsigned most = PURGED_FOR_ONE;
     if (qy_options.decay)
@@ -220,6 +283,8 @@ bool qy_zone_shrink(void)
         forget_locked(end);
         qy_zone.fresh = end;
         qy_store_release(&qy_zone.span, span);
+        qy_zone.huge_from = qy_min(qy_zone.huge_from, span);
+        qy_zone.resident_to = qy_min(qy_zone.resident_to, span);
     }
     qy_unlock(&qy_zone.lock);
     return shrunk;

@@ -34,6 +34,11 @@ struct qy_zone {
     struct qy_run *dirty_last;
     struct qy_run *clean; /* free runs without memory */
     size_t fresh;         /* runs below this index were used once */
+    size_t carved;        /* atomic: pages of runs in use that hold headers, and so are resident */
+    size_t huge_from;     /* what lies behind, up to span, shall come in huge pages */
+    size_t resident_to;   /* of the fresh runs, those below come with memory: their huge page was touched */
+    size_t fresh_seen;    /* by who last looked whether that memory is idle; */
+    uint64_t fresh_at_ms; /* and since when it was as much */
     struct qy_lock lock;
 };
 

@@ -9,6 +9,7 @@
 
 struct qy_mapped_register qy_mapped = {.lock = QY_LOCK_INIT(QY_RANK_MAPPED)};
 static uint64_t hash_key;
+static const char name[] = "quarry: mapped chunk";
 
 void qy_mapped_init(uint64_t secret)
 {
@@ -112,6 +113,26 @@ static struct qy_mapped_entry write_header(char *base, size_t bytes, size_t befo
     return (struct qy_mapped_entry){(uintptr_t)qy_chunk_mem(c), bytes - before, before};
 }
 
+/*
+ * Whether a large block will be filled nobody knows, but programs repeat themselves. Atomic: bit d is set when the last block of
+ * 2^d bytes and more that went was resident throughout. Who overwrites another's bit spoils a guess.
+ */
+static uint64_t filled_sizes;
+
+static void remember_use(const void *base, size_t bytes)
+{
+    if (bytes < QY_HUGE_BYTES || !qy_options.huge || !qy_pages_can_be_huge())
+        return;
+    uint64_t bit = (uint64_t)1 << qy_high_bit(bytes), sizes = qy_load_relaxed(&filled_sizes);
+    qy_store_relaxed(&filled_sizes, qy_pages_are_dense(base, bytes) ? sizes | bit : sizes & ~bit);
+}
+
+static char *map(size_t bytes)
+{
+    bool filled = bytes >= QY_HUGE_BYTES && qy_load_relaxed(&filled_sizes) >> qy_high_bit(bytes) & 1;
+    return filled ? qy_pages_map_huge(bytes, name) : qy_pages_map(bytes, name);
+}
+
 void *qy_mapped_take(size_t request, size_t alignment)
 {
     if (qy_load_relaxed(&qy_mapped.stats.blocks) >= qy_options.mmap_max)
@@ -120,7 +141,7 @@ void *qy_mapped_take(size_t request, size_t alignment)
     size_t bytes = qy_align_up(request + QY_HEADER_BYTES + slack, qy_page_bytes);
     if (bytes < request)
         return NULL;
-    char *base = qy_pages_map(bytes, "quarry: mapped chunk");
+    char *base = map(bytes);
     if (!base)
         return NULL;
     uintptr_t mem = qy_align_up((uintptr_t)base + QY_HEADER_BYTES, alignment);
@@ -168,7 +189,9 @@ size_t qy_mapped_free(void *mem)
     check_header(&e);
     adapt_thresholds(e.size);
     QY_PROBE(MAPPED, GONE, mem, e.size);
-    qy_pages_unmap((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before);
+    char *base = (char *)mem - QY_HEADER_BYTES - e.before;
+    remember_use(base, e.size + e.before);
+    qy_pages_unmap(base, e.size + e.before);
     return e.size;
 }
 

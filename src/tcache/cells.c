@@ -88,7 +88,6 @@ static void open_stack(struct qy_tcache *t, unsigned cls)
 static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
     struct qy_run **first = &t->runs[run->cls];
-    run->listed = true;
     if (!*first) {
         *first = run->next = run->prev = run;
         return;
@@ -101,15 +100,11 @@ static void list_run_locked(struct qy_tcache *t, struct qy_run *run)
 static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
 {
     struct qy_run **first = &t->runs[run->cls];
-    run->listed = false;
-    if (run->next == run) {
-        *first = NULL;
-        return;
-    }
     run->prev->next = run->next;
     run->next->prev = run->prev;
     if (*first == run)
-        *first = run->next;
+        *first = run->next == run ? NULL : run->next;
+    run->next = NULL;
 }
 
 /*
@@ -118,7 +113,7 @@ static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
  */
 static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
 {
-    if (!run->listed)
+    if (!run->next)
         list_run_locked(t, run);
     if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->orphaned))) {
         unlist_run_locked(t, run);

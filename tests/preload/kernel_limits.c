@@ -270,8 +270,9 @@ static void every_limit(int which)
 {
     size_t bare = least_limit(which, false), lowest = least_limit(which, true);
     QT_CHECKF(lowest <= bare + LIBRARY_BYTES, "%zu bytes to start with, %zu without", lowest, bare);
-    lowest +=
-        qt_conf_has("mmap_threshold") ? 6 * M : 3 * M; /* each block its own pages; each size its own run */
+    lowest += qt_conf_has("mmap_threshold")
+                  ? 6 * M
+                  : 4 * M; /* each block its own pages; each size its own run, in two threads */
     for (size_t bytes = lowest; bytes <= (size_t)32 << 30; bytes = bytes * 3 / 2) {
         int status = status_under(which, page_up(bytes), "--under", true);
         QT_CHECKF(ends_well(status), "limit %zu: wait status %#x", page_up(bytes), (unsigned)status);

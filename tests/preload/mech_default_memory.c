@@ -176,6 +176,20 @@ QTEST("one survivor in a thousand holds back one page or two, not more (M-23)")
     peak_down(peak, PEAK / 1000);
 }
 
+QTEST("memory that served many blocks of one size and now serves a few of others gives the rest back (M-23)")
+{
+    long before = qt_rss_kib();
+    for (int i = 0; i < 4000; i++) {
+        peak[i] = malloc(1000);
+        memset(peak[i], 1, 1000);
+    }
+    peak_down(peak, 4000);
+    for (size_t size = 8; size <= 900; size += 16)
+        memset(malloc(size), 1, size);
+    malloc_trim(0);
+    QT_CHECKF(qt_rss_kib() - before < 1 * K, "%ld KiB more than before", qt_rss_kib() - before);
+}
+
 QTEST("after malloc_trim the heap works as before, and what it gave back is zero or its own again (M-23)")
 {
     struct rng r = rng_seeded(4);

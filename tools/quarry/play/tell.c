@@ -173,6 +173,10 @@ static const struct {
      {"System call: madvise gives the memory of {n} at {at} back; the addresses stay.",
       "系统调用 madvise：交还 {at} 处 {n}的物理内存，地址仍保留。"}},
     {QY_AT_KERNEL,
+     QY_DID_ADVISED,
+     {"System call: madvise says whether {n} at {at} shall come in huge pages.",
+      "系统调用 madvise：告诉内核 {at} 处 {n}是否使用大页。"}},
+    {QY_AT_KERNEL,
      QY_DID_MREMAP,
      {"System call: mremap, {n} at {at}.", "系统调用 mremap：变为 {at} 处的 {n}。"}},
 };
