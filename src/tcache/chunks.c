@@ -28,6 +28,9 @@
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
 
+/* Stacks of larger blocks that a request looks at, which then has at most a quarter more than it asked for. */
+#define LARGER_LOOKS 4
+
 unsigned qy_chunk_class(size_t size)
 {
     if (size <= LARGEST_LINEAR)
@@ -87,6 +90,14 @@ static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
     return mem;
 }
 
+/* Above, what is a little too large is still better than a lock. */
+static const struct qy_chunk_stack *last_to_look_at(const struct qy_tcache *t,
+                                                    const struct qy_chunk_stack *stack, size_t size)
+{
+    const struct qy_chunk_stack *end = &t->chunks[QY_CHUNK_CLASSES - 1];
+    return size <= LARGEST_LINEAR ? stack : end - stack > LARGER_LOOKS ? stack + LARGER_LOOKS : end;
+}
+
 void *qy_chunk_pop(struct qy_tcache *t, size_t request)
 {
     if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
@@ -97,16 +108,15 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t request)
         QY_PROBE(TCACHE, ASKED, 0, size);
     if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
         return take_top(t, stack);
-    stack++; /* what is a little too large is still better than a lock */
-    return size > LARGEST_LINEAR && stack->top != stack->base ? take_top(t, stack) : NULL;
+    for (const struct qy_chunk_stack *last = last_to_look_at(t, stack, size); stack++ < last;) {
+        if (stack->top != stack->base)
+            return take_top(t, stack);
+    }
+    return NULL;
 }
 
-void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment)
+static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size, size_t alignment)
 {
-    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
-        return NULL;
-    size_t size = qy_chunk_round(qy_chunk_size_for(request));
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
     void **last = stack->top - qy_min((size_t)(stack->top - stack->base), ALIGNED_LOOKS);
     for (void **slot = stack->top; slot-- > last;) {
         void *mem = *slot;
@@ -117,6 +127,19 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
         }
     }
     return NULL;
+}
+
+void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment)
+{
+    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
+        return NULL;
+    size_t size = qy_chunk_round(qy_chunk_size_for(request));
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    const struct qy_chunk_stack *last = last_to_look_at(t, stack, size);
+    void *mem = NULL;
+    for (; !mem && stack <= last; stack++)
+        mem = take_aligned(t, stack, size, alignment);
+    return mem;
 }
 
 static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
@@ -142,14 +165,33 @@ void qy_chunks_flush_all(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
+/* After `cls`, in a round, the next stack that may hold a block; there is one. */
+static unsigned next_stocked(const struct qy_tcache *t, unsigned cls)
+{
+    for (cls++;; cls = (cls | 63) + 1) {
+        cls %= 64 * (sizeof t->stocked / sizeof t->stocked[0]);
+        uint64_t rest = t->stocked[cls / 64] >> (cls % 64);
+        if (rest)
+            return cls + qy_low_bit(rest);
+    }
+}
+
 /* One stack after the other gives all it has, until a quarter of the room is free. */
 static void make_room(struct qy_tcache *t)
 {
     t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
-        t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
-        flush(t, &t->chunks[t->flushed_last]);
+        unsigned cls = t->flushed_last = next_stocked(t, t->flushed_last);
+        flush(t, &t->chunks[cls]);
+        t->stocked[cls / 64] &= ~((uint64_t)1 << (cls % 64));
     }
+}
+
+static void put_on_top(struct qy_tcache *t, unsigned cls, unsigned count, size_t size)
+{
+    t->chunks[cls].top += count;
+    t->chunk_bytes += count * size;
+    t->stocked[cls / 64] |= (uint64_t)1 << (cls % 64);
 }
 
 /* A block whose signature the program wrote over may be freed twice and not look it: here it is found all the same. */
@@ -167,7 +209,8 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
     if (size - QY_TAG_BYTES >= t->chunk_limit)
         return false;
-    struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(size));
+    unsigned cls = qy_chunk_class(size);
+    struct qy_chunk_stack *stack = open_stack(t, cls);
     must_be_new(stack, mem);
     if (stack->top == stack->limit) {
         if (stack->limit != stack->base)
@@ -177,8 +220,8 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     if (size > LARGEST_LINEAR && t->chunk_bytes + size > t->chunk_bytes_at_most)
         make_room(t);
     qy_freed_sign_once(mem);
-    *stack->top++ = mem;
-    t->chunk_bytes += size;
+    *stack->top = mem;
+    put_on_top(t, cls, 1, size);
     QY_PROBE(TCACHE, PUT, mem, size);
     return true;
 }
@@ -205,8 +248,6 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request)
 {
-    if (request->stashed) {
-        t->chunks[qy_chunk_class(request->size)].top += request->stashed;
-        t->chunk_bytes += request->stashed * request->size;
-    }
+    if (request->stashed)
+        put_on_top(t, qy_chunk_class(request->size), request->stashed, request->size);
 }

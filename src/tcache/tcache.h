@@ -51,9 +51,10 @@ struct qy_tcache {
     size_t chunk_limit;     /* requests below it may be served from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;     /* of these, the one that gave way last */
-    bool made_room;            /* one gave way since the last time a chunk was missing */
-    bool was_full[QY_CLASSES]; /* a stack of cells had to give way: see widen_stack */
+    unsigned flushed_last;                          /* of these, the one that gave way last */
+    uint64_t stocked[(QY_CHUNK_CLASSES + 63) / 64]; /* of these, bit i is set when stack i may hold a block */
+    bool made_room;                                 /* one gave way since the last time a chunk was missing */
+    bool was_full[QY_CLASSES];                      /* a stack of cells had to give way: see widen_stack */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;

@@ -1,0 +1,75 @@
+/* variants: default */
+/*
+ * What the default profile's thread cache does beyond ptmalloc's (M-10): blocks above 1040 bytes, aligned ones, and a bound on
+ * the bytes of all of them. That a block came from the cache is seen by its address: an arena would have merged it.
+ */
+#include "mech_maps.h"
+
+#include <malloc.h>
+
+enum { K = 1024 };
+
+/* A block between two that stay, so that nothing merges with it; freed, it lies in the thread's cache. */
+static char *kept(size_t alignment, size_t size)
+{
+    void *wall[2];
+    wall[0] = malloc(2000);
+    char *p = aligned_alloc(alignment, size);
+    wall[1] = malloc(2000);
+    QT_CHECK(wall[0] && p && wall[1]);
+    free(p);
+    return p;
+}
+
+QTEST("a block that the thread keeps serves a request for up to a quarter less, and no smaller one (M-10)")
+{
+    for (size_t size = 2048; size <= 16 * K; size += 1500) {
+        char *p = kept(16, size), *little = malloc(size / 2), *other = malloc(size - size / 8);
+        QT_CHECKF(little != p, "%zu bytes hold a request for half of it", size);
+        QT_CHECKF(other == p, "a block of %zu bytes did not serve %zu", size, size - size / 8);
+    }
+}
+
+QTEST("an aligned request is served by an aligned block that the thread keeps, also by a larger one (M-10)")
+{
+    char *p = kept(4096, 8 * K);
+    QT_CHECK(aligned_alloc(4096, 8 * K) == p);
+    free(p);
+    QT_CHECK(aligned_alloc(4096, 7 * K) == p);
+    free(p);
+    QT_CHECK(aligned_alloc(4096, 4 * K) != p);
+}
+
+QTEST("a larger block that is not aligned does not serve an aligned request (M-10)")
+{
+    char *p = kept(16, 9 * K);
+    if ((uintptr_t)p % 4096 == 0)
+        QT_SKIP("this one happens to be");
+    char *q = aligned_alloc(4096, 8 * K);
+    QT_EQ((uintptr_t)q % 4096, 0);
+}
+
+QTEST("what a thread keeps of medium blocks is bounded, whatever sizes it frees (M-10)")
+{
+    enum { COUNT = 4000 };
+    static char *blocks[COUNT];
+    size_t bytes = 0;
+    int count = 0;
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    for (size_t size = 1100; size < 30 * K; size += size / 16) {
+        for (size_t had = 0; had < 50 * K && count < COUNT; had += size) {
+            blocks[count++] = malloc(size);
+            bytes += size;
+        }
+    }
+    while (count-- > 0)
+        free(blocks[count]);
+    /* Most of it is merged again, and holds larger blocks. */
+    uintptr_t end = brk_end();
+    for (size_t had = 0; had < bytes / 2; had += 100 * K)
+        QT_CHECK(malloc(100 * K));
+    QT_CHECKF(brk_end() - end < bytes / 4, "the break moved by %zu of %zu that were free", brk_end() - end,
+              bytes);
+}
+
+QTEST_MAIN
