@@ -214,16 +214,17 @@ unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
 {
     const uint64_t inverse = qy_classes[run->cls].inverse;
     const uintptr_t first = (uintptr_t)cell_at(run, 0);
-    unsigned lowest = run->first_word, count = 0;
-    for (uintptr_t offset; count < most && (offset = (uintptr_t)cells[count] - first) < QY_RUN_BYTES;
-         count++) {
-        unsigned index = (unsigned)(offset * inverse >> 32), w = index / 64;
-        uint64_t bit = (uint64_t)1 << (index % 64), bits = run->free_bits[w];
-        if (QY_UNLIKELY(bits & bit))
-            already_free(cells[count]);
-        run->free_bits[w] = bits | bit;
-        lowest = (unsigned)qy_min(lowest, w);
+    size_t lowest = run->first_word;
+    void *const *at = cells, *const *const end = cells + most;
+    for (uintptr_t offset; at != end && (offset = (uintptr_t)*at - first) < QY_RUN_BYTES; at++) {
+        size_t index = offset * inverse >> 32;
+        uint64_t *word = &run->free_bits[index / 64], before = *word;
+        *word = before | (uint64_t)1 << (index % 64);
+        if (QY_UNLIKELY(*word == before))
+            already_free(*at);
+        lowest = qy_min(lowest, index / 64);
     }
+    unsigned count = (unsigned)(at - cells);
     run->free = (uint16_t)(run->free + count);
     run->first_word = (uint8_t)lowest;
     return count;
