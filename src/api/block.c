@@ -10,6 +10,7 @@
 #include "chunk/freed.h"
 #include "options/options.h"
 #include "run/run.h"
+#include "segment/filled.h"
 #include "segment/mapped.h"
 #include "tcache/internal.h"
 #include "tcache/roster.h"
@@ -200,6 +201,9 @@ static size_t usable(struct identity id, const void *mem)
 
 static void put_home(struct qy_arena *a, void *mem, bool wait)
 {
+    size_t size = qy_chunk_size(qy_mem_chunk(mem));
+    if (QY_UNLIKELY(qy_may_be_huge(size)))
+        qy_filled_gone(mem, size);
     qy_freed_sign_once(mem);
     qy_arena_put(a, &mem, 1, wait);
 }

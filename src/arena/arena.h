@@ -30,6 +30,7 @@ struct qy_arena {
     unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */
     bool sweep_aged; /* it was, but not all that is due has gone */
     size_t top_low;  /* top was never smaller since somebody looked what of it may go */
+    bool some_huge;  /* a block here was to come in huge pages */
     struct qy_bins bins;
 };
 

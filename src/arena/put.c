@@ -6,6 +6,7 @@
 #include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
+#include "os/pages.h"
 
 /* M-18, M-23: a free piece this large makes it worth looking for more. */
 #define CONSOLIDATE_FROM ((size_t)65536)
@@ -31,8 +32,19 @@ static size_t age_of_larger(const struct qy_chunk *neighbour, size_t size)
     return qy_chunk_size(neighbour) > size && (neighbour->size & QY_AGE_TAGS) ? QY_SEEN_FREE : 0;
 }
 
+/* What lies here next may be sparse. */
+static void expect_nothing_locked(const struct qy_chunk *c)
+{
+    uintptr_t from = qy_align_up((uintptr_t)c, QY_HUGE_BYTES);
+    uintptr_t to = qy_align_down((uintptr_t)c + qy_chunk_size(c), QY_HUGE_BYTES);
+    if (from < to)
+        qy_pages_wish_huge((void *)from, to - from, false);
+}
+
 size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
 {
+    if (QY_UNLIKELY(qy_chunk_size(c) >= QY_HUGE_BYTES) && a->some_huge)
+        expect_nothing_locked(c);
     struct qy_chunk *next = qy_chunk_next(c);
     struct qy_granule *g = qy_granule_of((uintptr_t)c);
     struct qy_place place = qy_place_in(g, c), next_place = qy_place_beside(g, c, next);

@@ -7,6 +7,7 @@
 #include "chunk/freed.h"
 #include "options/options.h"
 #include "os/pages.h"
+#include "segment/filled.h"
 #include "segment/mapped.h"
 
 /* How many chunks of the unsorted bin one call sorts; the next call goes on where this one stopped. */
@@ -198,6 +199,18 @@ static void *take_sorted(struct qy_arena *a, const struct qy_request *r)
     return c ? take_and_carve(a, c, r) : NULL;
 }
 
+/* Of a block that is likely to be filled, what was never touched shall come in huge pages, until the block is freed. */
+static void expect_use_locked(struct qy_arena *a, const void *mem, const struct qy_request *r)
+{
+    uintptr_t from = qy_align_up(qy_max(r->clean_from, (uintptr_t)mem), QY_HUGE_BYTES);
+    uintptr_t to = qy_align_down((uintptr_t)mem + r->size, QY_HUGE_BYTES);
+    if (from < to && qy_will_be_filled(r->size)) {
+        qy_pages_wish_huge((void *)from, to - from, true);
+        a->some_huge = true;
+    }
+    qy_filled_new(mem, r->size);
+}
+
 static void *take_top(struct qy_arena *a, struct qy_request *r)
 {
     if (a->top)
@@ -209,7 +222,10 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
     a->top = block_in(front, r);
     if (a->top != front)
         file_front_locked(a, front, a->top);
-    return hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
+    void *mem = hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
+    if (QY_UNLIKELY(qy_may_be_huge(r->size)))
+        expect_use_locked(a, mem, r);
+    return mem;
 }
 
 static void *take_binned(struct qy_arena *a, struct qy_request *r)

@@ -126,8 +126,8 @@ bool qy_pages_are_dense(const void *at, size_t bytes)
     bool dense = true;
     /* From the end: what is not used throughout is often used from the beginning. */
     for (unsigned i = DENSITY_SAMPLES; dense && i-- > 0;) {
-        const char *page =
-            (const char *)at + qy_align_down(bytes / DENSITY_SAMPLES / 2 * (2 * i + 1), qy_page_bytes);
+        const char *page = (const char *)qy_align_down(
+            (uintptr_t)at + bytes / DENSITY_SAMPLES / 2 * (2 * i + 1), qy_page_bytes);
         unsigned char state;
         dense = mincore((void *)page, qy_page_bytes, &state) == 0 && (state & 1);
     }

@@ -41,7 +41,7 @@ void qy_pages_wish_huge(void *at, size_t bytes, bool huge);
 /* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. */
 void *qy_pages_map_huge(size_t bytes, const char *name);
 
-/* Whether a range is resident throughout, by a few pages of it. */
+/* Whether a range is resident throughout, by a few pages of it; the range may be any. */
 bool qy_pages_are_dense(const void *at, size_t bytes);
 
 /* Makes reserved pages readable and writable. */

@@ -6,6 +6,7 @@
 #include "base/probe.h"
 #include "options/options.h"
 #include "os/pages.h"
+#include "segment/filled.h"
 
 struct qy_mapped_register qy_mapped = {.lock = QY_LOCK_INIT(QY_RANK_MAPPED)};
 static uint64_t hash_key;
@@ -113,24 +114,20 @@ static struct qy_mapped_entry write_header(char *base, size_t bytes, size_t befo
     return (struct qy_mapped_entry){(uintptr_t)qy_chunk_mem(c), bytes - before, before};
 }
 
-/*
- * Whether a large block will be filled nobody knows, but programs repeat themselves. Atomic: bit d is set when the last block of
- * 2^d bytes and more that went was resident throughout. Who overwrites another's bit spoils a guess.
- */
-static uint64_t filled_sizes;
-
-static void remember_use(const void *base, size_t bytes)
-{
-    if (bytes < QY_HUGE_BYTES || !qy_options.huge || !qy_pages_can_be_huge())
-        return;
-    uint64_t bit = (uint64_t)1 << qy_high_bit(bytes), sizes = qy_load_relaxed(&filled_sizes);
-    qy_store_relaxed(&filled_sizes, qy_pages_are_dense(base, bytes) ? sizes | bit : sizes & ~bit);
-}
-
 static char *map(size_t bytes)
 {
-    bool filled = bytes >= QY_HUGE_BYTES && qy_load_relaxed(&filled_sizes) >> qy_high_bit(bytes) & 1;
-    return filled ? qy_pages_map_huge(bytes, name) : qy_pages_map(bytes, name);
+    if (!qy_may_be_huge(bytes))
+        return qy_pages_map(bytes, name);
+    char *base = qy_will_be_filled(bytes) ? qy_pages_map_huge(bytes, name) : qy_pages_map(bytes, name);
+    qy_filled_new(base, bytes);
+    return base;
+}
+
+static void unmap(char *base, size_t bytes)
+{
+    if (qy_may_be_huge(bytes))
+        qy_filled_gone(base, bytes);
+    qy_pages_unmap(base, bytes);
 }
 
 void *qy_mapped_take(size_t request, size_t alignment)
@@ -189,9 +186,7 @@ size_t qy_mapped_free(void *mem)
     check_header(&e);
     adapt_thresholds(e.size);
     QY_PROBE(MAPPED, GONE, mem, e.size);
-    char *base = (char *)mem - QY_HEADER_BYTES - e.before;
-    remember_use(base, e.size + e.before);
-    qy_pages_unmap(base, e.size + e.before);
+    unmap((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before);
     return e.size;
 }
 

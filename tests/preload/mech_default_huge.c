@@ -177,6 +177,32 @@ QTEST("a large block is huge when the last one like it was filled, and not when 
     }
 }
 
+QTEST("a large block is huge when the last one like it is there and filled (M-21)")
+{
+    need_a_kernel_with_huge_pages();
+    char *first = large(40 * M, true), *second = large(40 * M, false), *third = malloc(40 * M);
+    QT_CHECK(told_of(first + HUGE_PAGE).advice != HUGE_YES);
+    QT_EQ(told_of(second + HUGE_PAGE).advice, HUGE_YES);
+    QT_CHECK(told_of(third + HUGE_PAGE).advice != HUGE_YES);
+    QT_CHECKF(resident_pages_inside(second, 40 * M) * PAGE < 5 * M,
+              "of a block of which two bytes were written");
+}
+
+QTEST_X("a large block of the heap is huge until it is freed (M-20)", .env = "QUARRY_CONF=decay:0")
+{
+    need_a_kernel_with_huge_pages();
+    mallopt(M_MMAP_THRESHOLD, 32 * M);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    char *first = large(10 * M, true), *like = large(10 * M, true), *wall = malloc(2000);
+    QT_CHECK(in_brk(first) && in_brk(like) && wall);
+    QT_CHECK(told_of(first + 4 * M).advice != HUGE_YES);
+    QT_EQ(told_of(like + 4 * M).advice, HUGE_YES);
+    QT_CHECK(told_of(like - 1).advice != HUGE_YES);
+    QT_CHECK(told_of(wall).advice != HUGE_YES);
+    free(like);
+    QT_EQ(told_of(like + 4 * M).advice, HUGE_NO);
+}
+
 QTEST("a filled large block costs the memory it asked for and no more")
 {
     need_a_kernel_with_huge_pages();
