@@ -142,6 +142,27 @@ assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"][
     [[ $output == *'quarry_heap_bytes{part="live"}'* && $output == *"# EOF" ]]
 }
 
+@test "what is in huge pages is what the kernel says" {
+    grep -q '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled && skip "no huge pages here"
+    "$QUARRY_BIN" run -- python3 -c '
+import time
+blocks = [bytearray(b"x" * (40 << 20)) for _ in range(3)]
+print("0 0 0", flush=True)
+time.sleep(60)' >huge_said 3>&- &
+    local huge=$!
+    echo "$huge" >>"$BATS_FILE_TMPDIR/pids"
+    until grep -q 0 huge_said; do sleep 0.1; done
+    local said kernel
+    said=$("$quarry" stat --json "$huge" | python3 -c 'import json, sys; print(json.load(sys.stdin)["figures"]["mapped"]["huge"] // 1024)')
+    kernel=$(awk '/^AnonHugePages/ {print $2}' "/proc/$huge/smaps_rollup")
+    echo "said $said, kernel $kernel"
+    if [ "$kernel" -gt 0 ] && [ "$said" -eq 0 ]; then
+        uname -r | awk -F. '{exit !($1 < 6 || ($1 == 6 && $2 < 7))}' && skip "this kernel does not say which pages are huge"
+    fi
+    [ "$said" -eq "$kernel" ]
+    [ "$kernel" -eq 0 ] || "$quarry" stat "$huge" | grep -q "is in huge pages"
+}
+
 @test "words for people, keys for programs" {
     run --separate-stderr "$quarry" stat "$pid"
     [[ $output == *"thread caches "* && $output == *"free runs "* ]]

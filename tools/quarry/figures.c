@@ -236,6 +236,14 @@ static void add_segment(struct figures *f, struct residency *r, const struct mod
     }
 }
 
+static uint64_t huge_in(const struct model *m, const struct segment *s)
+{
+    uint64_t pages = s->pages ? page_count(m, s) : 0, huge = 0;
+    for (uint64_t p = 0; p < pages; p++)
+        huge += (s->pages[p / 4] >> (p % 4 * 2) & 3) == 3;
+    return huge * m->page_bytes;
+}
+
 void figures_of(const struct model *m, struct figures *f)
 {
     struct residency r;
@@ -243,6 +251,7 @@ void figures_of(const struct model *m, struct figures *f)
     residency_start(&r, m);
     for (size_t i = 0; i < m->segment_count; i++) {
         f->residency_known |= m->segments[i].pages != NULL;
+        f->huge += huge_in(m, &m->segments[i]);
         add_segment(f, &r, m, &m->segments[i]);
     }
     for (size_t i = 0; i < m->chunk_count; i++)

@@ -36,6 +36,7 @@ struct figure {
 struct figures {
     bool residency_known;
     struct figure mapped, parts[PARTS];
+    uint64_t huge; /* bytes of mapped.resident in huge pages, as far as the kernel tells */
 };
 
 void figures_of(const struct model *m, struct figures *f);

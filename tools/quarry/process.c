@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -311,6 +312,45 @@ static void read_thread_name(int pid, struct thread *t)
 #define PAGEMAP_PRESENT (UINT64_C(1) << 63)
 #define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
 
+enum page_state { PAGE_ABSENT, PAGE_RESIDENT, PAGE_SWAPPED, PAGE_HUGE };
+
+/* Ranges of huge pages, from kernels that can tell (6.7): ioctl PAGEMAP_SCAN, newer than the headers this is built with. */
+struct page_region {
+    uint64_t from, to, categories;
+};
+struct page_scan {
+    uint64_t size, flags, from, to, walked_to, regions, region_count, max_pages;
+    uint64_t inverted, wanted, any_of, told;
+};
+#define PAGE_SCAN _IOWR('f', 16, struct page_scan)
+#define PAGE_IS_HUGE (UINT64_C(1) << 6)
+
+static void set_state(struct segment *s, uint64_t page, enum page_state state)
+{
+    s->pages[page / 4] |= (unsigned char)(state << (page % 4 * 2));
+}
+
+static void find_huge_pages(int pagemap, const struct model *m, struct segment *s, uint64_t first,
+                            uint64_t last)
+{
+    struct page_region found[64];
+    struct page_scan scan = {.size = sizeof scan,
+                             .to = last * m->page_bytes,
+                             .regions = (uintptr_t)found,
+                             .region_count = sizeof found / sizeof found[0],
+                             .wanted = PAGE_IS_HUGE,
+                             .told = PAGE_IS_HUGE};
+    for (uint64_t from = first * m->page_bytes; from < scan.to; from = scan.walked_to) {
+        scan.from = from;
+        int count = ioctl(pagemap, PAGE_SCAN, &scan);
+        if (count < 0 || scan.walked_to <= from)
+            return;
+        for (int i = 0; i < count; i++)
+            for (uint64_t page = found[i].from / m->page_bytes; page < found[i].to / m->page_bytes; page++)
+                set_state(s, page - first, PAGE_HUGE);
+    }
+}
+
 static void read_pages(int pagemap, const struct model *m, struct segment *s)
 {
     uint64_t entries[4096];
@@ -321,11 +361,13 @@ static void read_pages(int pagemap, const struct model *m, struct segment *s)
         ssize_t got = pread(pagemap, entries, count * sizeof entries[0], (off_t)(page * sizeof entries[0]));
         if (got <= 0)
             return; /* unmapped since */
-        for (uint64_t i = 0; i < (uint64_t)got / sizeof entries[0]; i++, page++) {
-            unsigned value = entries[i] & PAGEMAP_PRESENT ? 1 : entries[i] & PAGEMAP_SWAPPED ? 2 : 0;
-            s->pages[(page - first) / 4] |= (unsigned char)(value << ((page - first) % 4 * 2));
-        }
+        for (uint64_t i = 0; i < (uint64_t)got / sizeof entries[0]; i++, page++)
+            set_state(s, page - first,
+                      entries[i] & PAGEMAP_PRESENT   ? PAGE_RESIDENT
+                      : entries[i] & PAGEMAP_SWAPPED ? PAGE_SWAPPED
+                                                     : PAGE_ABSENT);
     }
+    find_huge_pages(pagemap, m, s, first, last);
 }
 
 static void name_the_moment(struct model *m)

@@ -75,7 +75,7 @@ static void write_library(struct json *j, const struct model *m)
     json_line(j);
 }
 
-static void write_figure(struct json *j, const char *name, const struct figure *f, bool residency_known)
+static void open_figure(struct json *j, const char *name, const struct figure *f, bool residency_known)
 {
     json_key(j, name);
     json_open(j, '{');
@@ -86,16 +86,19 @@ static void write_figure(struct json *j, const char *name, const struct figure *
     else
         json_null(j);
     json_member_number(j, "count", f->count);
-    json_close(j, '}');
 }
 
 void snapshot_json_figures(struct json *j, const struct figures *f)
 {
     json_key(j, "figures");
     json_open(j, '{');
-    write_figure(j, "mapped", &f->mapped, f->residency_known);
-    for (unsigned i = 0; i < PARTS; i++)
-        write_figure(j, part_texts[i].key, &f->parts[i], f->residency_known);
+    open_figure(j, "mapped", &f->mapped, f->residency_known);
+    json_member_number(j, "huge", f->huge);
+    json_close(j, '}');
+    for (unsigned i = 0; i < PARTS; i++) {
+        open_figure(j, part_texts[i].key, &f->parts[i], f->residency_known);
+        json_close(j, '}');
+    }
     json_close(j, '}');
     json_line(j);
 }

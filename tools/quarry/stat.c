@@ -79,6 +79,8 @@ static void print_screen(const struct model *m, const struct figures *f)
         if (f->parts[i].bytes)
             print_line(part_texts[i].name, &f->parts[i], f, part_texts[i].text);
     print_line("= mapped", &f->mapped, f, "from the kernel, all of the above");
+    if (f->huge)
+        printf("\n%s of what is resident is in huge pages.\n", words_bytes(f->huge));
     if (m->source == SOURCE_PROCESS && m->stopped_us)
         printf("\nThe process stood still for %.1f ms%s.\n", (double)m->stopped_us / 1000,
                m->busy ? ", while a thread was at work in the heap" : "");
@@ -128,6 +130,11 @@ static void print_openmetrics(const struct model *m, const struct figures *f)
     if (f->residency_known)
         print_metric(f, "resident_bytes", "The part of quarry_heap_bytes that is in physical memory.",
                      "bytes", offsetof(struct figure, resident));
+    printf(
+        "# TYPE quarry_heap_huge_bytes gauge\n# UNIT quarry_heap_huge_bytes bytes\n"
+        "# HELP quarry_heap_huge_bytes What of the resident bytes is in huge pages.\nquarry_heap_huge_bytes %" PRIu64
+        "\n",
+        f->huge);
     print_metric(f, "pieces", "Blocks, chunks, cells or runs.", "", offsetof(struct figure, count));
     printf(
         "# TYPE quarry_heap_findings gauge\n# HELP quarry_heap_findings Words of the heap that could not be believed.\n"
