@@ -206,6 +206,8 @@ static void expect_use_locked(struct qy_arena *a, const void *mem, const struct 
     uintptr_t to = qy_align_down((uintptr_t)mem + r->size, QY_HUGE_BYTES);
     if (from < to && qy_will_be_filled(r->size)) {
         qy_pages_wish_huge((void *)from, to - from, true);
+        if (!qy_pages_take_huge((void *)from))
+            qy_pages_wish_huge((void *)from, to - from, false);
         a->some_huge = true;
     }
     qy_filled_new(mem, r->size);

@@ -5,6 +5,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "base/atomic.h"
 #include "base/bits.h"
@@ -16,6 +17,11 @@
 #endif
 
 #define DENSITY_SAMPLES 8
+
+/* As long as 512 small pages take on a slow machine. */
+#define SLOW_HUGE_NS 1000000
+
+static bool huge_is_slow; /* atomic */
 
 size_t qy_page_bytes = 4096;
 size_t qy_fresh_bytes;
@@ -110,6 +116,28 @@ void qy_pages_wish_huge(void *at, size_t bytes, bool huge)
     errno = saved;
 }
 
+bool qy_pages_can_be_huge(void)
+{
+    return qy_page_bytes == QY_HUGE_BYTES / 512 && !qy_load_relaxed(&huge_is_slow);
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+bool qy_pages_take_huge(void *at)
+{
+    uint64_t before = clock_ns();
+    *(volatile char *)at = 0;
+    bool fast = clock_ns() - before < SLOW_HUGE_NS;
+    if (!fast)
+        qy_store_relaxed(&huge_is_slow, true);
+    return fast;
+}
+
 void *qy_pages_map_huge(size_t bytes, const char *name)
 {
     char *padded = map(bytes + QY_HUGE_BYTES, PROT_READ | PROT_WRITE, 0, name);
@@ -117,6 +145,8 @@ void *qy_pages_map_huge(size_t bytes, const char *name)
         return qy_pages_map(bytes, name);
     char *at = cut_aligned(padded, bytes, QY_HUGE_BYTES);
     qy_pages_wish_huge(at, bytes, true);
+    if (!qy_pages_take_huge(at))
+        qy_pages_wish_huge(at, bytes, false);
     return at;
 }
 

@@ -30,15 +30,20 @@ void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
  * byte of it is touched. So they are for memory that will be used throughout (docs/decisions/0015-huge-pages.md).
  */
 #define QY_HUGE_BYTES ((size_t)2 << 20) /* where a page has 4 KiB */
-QY_INLINE bool qy_pages_can_be_huge(void)
-{
-    return qy_page_bytes == QY_HUGE_BYTES / 512;
-}
 
-/* A wish: whether what is not resident yet comes in huge pages. A kernel that has none goes on as it did. */
+/* Pages have that size, and no huge one was slow to come. */
+bool qy_pages_can_be_huge(void);
+
+/* Whether what is not resident yet comes in huge pages; a wish. A kernel that has none goes on as it did. */
 void qy_pages_wish_huge(void *at, size_t bytes, bool huge);
 
-/* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. */
+/*
+ * Takes the huge page at `at`, which is wished, fresh, and zero. False: it came slowly, as in a virtual machine whose host has to
+ * find the memory first, where small pages are the ones that were used before. Then there shall be no more.
+ */
+bool qy_pages_take_huge(void *at);
+
+/* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. The first page is taken. */
 void *qy_pages_map_huge(size_t bytes, const char *name);
 
 /* Whether a range is resident throughout, by a few pages of it; the range may be any. */

@@ -296,3 +296,27 @@ unsigned qy_cell_vet(const void *cell)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
     return cls;
 }
+
+static void must(bool holds, const struct qy_run *run, const char *invariant)
+{
+    if (!holds)
+        qy_fatal("invariant", qy_run_base(run), invariant);
+}
+
+void qy_run_check(const struct qy_run *run)
+{
+    unsigned available = 0, free = 0;
+    must(run->cls > 0 && run->cls < QY_CLASSES && run->cells == qy_classes[run->cls].cells, run,
+         "I-32: a run has a class");
+    for (unsigned i = 0; i < QY_RUN_WORDS; i++)
+        free += (unsigned)__builtin_popcountll(run->free_bits[i]);
+    for (unsigned i = 0; i < run->cells; i++) {
+        available += is_available(run, i);
+        must(is_available(run, i) || !is_free(run, i), run, "I-36: a free cell has both its headers");
+    }
+    must(available == run->available, run, "I-36: available cells are those with both headers");
+    must(free == run->free, run, "I-33: free cells are the bits that are set");
+    for (unsigned i = 0; i < qy_min(run->first_word, QY_RUN_WORDS); i++)
+        must(run->free_bits[i] == 0, run, "I-35: words below the first are empty");
+    must((run->carved & run->stale) == 0, run, "I-42: a page is carved, or stale, or neither");
+}

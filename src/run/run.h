@@ -153,6 +153,9 @@ enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_LEFT, QY_PURGE_ALL };
  */
 unsigned qy_run_purge(struct qy_run *run, enum qy_purge purge, unsigned *most);
 
+/* Aborts when an invariant of a run in use is broken (docs/invariants.md, I-33 to I-36). The owner calls this. */
+void qy_run_check(const struct qy_run *run);
+
 /* No cell of the run is in use or in anybody's cache. */
 QY_INLINE bool qy_run_is_empty(const struct qy_run *run)
 {

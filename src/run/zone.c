@@ -1,5 +1,6 @@
 #include "run/zone.h"
 
+#include "base/message.h"
 #include "base/probe.h"
 #include "options/options.h"
 #include "os/limits.h"
@@ -28,6 +29,7 @@ static const struct place {
 /* The zone grows by an eighth of itself, within these: each step is two system calls. */
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
+#define FRUGAL_STEP ((size_t)256 << 10) /* where that is refused, others need what there is, too */
 
 /* A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it. */
 #define HUGE_FROM ((size_t)32 << 20)
@@ -97,7 +99,7 @@ static bool extend_locked(void)
     step =
         qy_zone.span ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span : step - QY_RUN_BYTES;
     while (!extend_by(step)) {
-        step = qy_align_down(step / 2, QY_RUN_BYTES);
+        step = qy_align_down(qy_min(step / 2, FRUGAL_STEP), QY_RUN_BYTES);
         if (step == 0)
             return false;
     }
@@ -132,6 +134,14 @@ static struct qy_run *pop_dirty_locked(void)
     return run;
 }
 
+/* The first fresh run of a huge page is taken: all of it comes. */
+static void take_huge_locked(size_t from)
+{
+    if (!qy_pages_take_huge((char *)qy_zone.lo + from))
+        settle_locked(qy_zone.span);
+    qy_zone.resident_to = from + QY_HUGE_BYTES;
+}
+
 static struct qy_run *take_locked(void)
 {
     if (qy_zone.dirty)
@@ -147,9 +157,9 @@ static struct qy_run *take_locked(void)
     if (qy_zone.fresh == qy_zone.span >> QY_RUN_SHIFT && !extend_locked())
         return NULL;
     run = &qy_zone.runs[qy_zone.fresh++];
-    size_t end = qy_zone.fresh << QY_RUN_SHIFT;
-    if (end > qy_zone.huge_from)
-        qy_zone.resident_to = qy_align_up(end, QY_HUGE_BYTES);
+    size_t end = qy_zone.fresh << QY_RUN_SHIFT, from = qy_align_down(end - 1, QY_HUGE_BYTES);
+    if (end > qy_zone.resident_to && from >= qy_zone.huge_from && from + QY_HUGE_BYTES <= qy_zone.span)
+        take_huge_locked(from);
     run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
     return run;
 }
@@ -214,8 +224,8 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
 
 void qy_zone_put(struct qy_run *run)
 {
-    uint64_t now = qy_clock_ms();
     qy_lock(&qy_zone.lock);
+    uint64_t now = qy_clock_ms(); /* under the lock: the list is in order of time */
     run->freed_at_ms = now;
     run->owner = NULL;
     run->prev = NULL;
@@ -288,6 +298,32 @@ bool qy_zone_shrink(void)
     }
     qy_unlock(&qy_zone.lock);
     return shrunk;
+}
+
+static void must(bool holds, const struct qy_run *run, const char *invariant)
+{
+    if (!holds)
+        qy_fatal("invariant", run ? qy_run_base(run) : NULL, invariant);
+}
+
+void qy_zone_check(void)
+{
+    qy_lock(&qy_zone.lock);
+    size_t owned = 0, dirty = 0, clean = 0;
+    for (size_t i = 0; i < qy_zone.fresh; i++)
+        owned += qy_zone.runs[i].owner != NULL;
+    const struct qy_run *last = NULL;
+    for (const struct qy_run *run = qy_zone.dirty; run; last = run, run = run->next, dirty++) {
+        must(!run->owner && run->carved == 0, run, "I-31: nobody owns a free run");
+        must(run->prev == last, run, "I-31: next and prev of free runs agree");
+        must(!last || run->freed_at_ms <= last->freed_at_ms, run, "I-31: the last freed comes first");
+    }
+    must(last == qy_zone.dirty_last, last, "I-31: the list of free runs ends with its last");
+    for (const struct qy_run *run = qy_zone.clean; run; run = run->next, clean++)
+        must(!run->owner && run->carved == 0 && run->stale == 0, run, "I-31: a purged run holds nothing");
+    must(owned == qy_zone.taken && clean == qy_zone.purged && owned + dirty + clean == qy_zone.fresh, NULL,
+         "I-31: each run is owned, free or purged");
+    qy_unlock(&qy_zone.lock);
 }
 
 struct qy_zone_stats qy_zone_stats(void)

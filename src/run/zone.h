@@ -73,6 +73,9 @@ struct qy_zone_stats {
 };
 struct qy_zone_stats qy_zone_stats(void);
 
+/* Aborts when an invariant of the zone is broken (docs/invariants.md, I-31). */
+void qy_zone_check(void);
+
 void qy_zone_lock(void);
 void qy_zone_unlock(void);
 void qy_zone_reset(void);

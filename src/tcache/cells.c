@@ -185,6 +185,36 @@ static void sweep_locked(struct qy_tcache *t, unsigned *most)
     }
 }
 
+#ifdef QY_CHECK
+/* I-31, I-33, I-35, I-36, I-40, of all runs of a cache. */
+static void check_runs_locked(struct qy_tcache *t)
+{
+    QY_ASSERT(qy_lock_held(&t->lock));
+    size_t in_rings = 0, with_cells = 0, runs = qy_zone_stats().used_once;
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
+        struct qy_run *first = t->runs[cls], *run = first;
+        for (; run; run = run->next == first ? NULL : run->next, in_rings++) {
+            if (run->owner != t || run->cls != cls || run->next->prev != run || !qy_run_has_cells(run))
+                qy_fatal("invariant", qy_run_base(run),
+                         "I-40: a ring holds its cache's runs with free cells");
+            qy_run_check(run);
+        }
+    }
+    qy_zone_check();
+    for (size_t i = 0; i < runs; i++) {
+        const struct qy_run *run = &qy_zone.runs[i];
+        with_cells += qy_load_relaxed(&run->owner) == t && qy_run_has_cells(run);
+    }
+    if (in_rings != with_cells)
+        qy_fatal("invariant", t, "I-40: every run with free cells is in a ring");
+}
+#else
+static void check_runs_locked(struct qy_tcache *t)
+{
+    (void)t;
+}
+#endif
+
 void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most)
 {
     qy_lock(&t->lock);
@@ -198,6 +228,7 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most)
         for (unsigned cls = 1; cls < QY_CLASSES; cls++)
             tidy_class_locked(t, cls, purge, most);
     }
+    check_runs_locked(t);
     qy_unlock(&t->lock);
 }
 

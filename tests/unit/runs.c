@@ -181,6 +181,58 @@ static void twice_is_fatal(void **state)
     qy_zone_put(p.run);
 }
 
+static void check(void *run)
+{
+    qy_run_check(run);
+}
+
+static void check_zone(void *unused)
+{
+    (void)unused;
+    qy_zone_check();
+}
+
+/* The walker finds what it is for. */
+static void broken_runs_are_found(void **state)
+{
+    (void)state;
+    struct qy_run *run = qy_zone_take(&owner);
+    void *batch[40];
+    qy_run_start(run, 6, &owner);
+    unsigned taken = qy_run_take(run, batch + 40, 40);
+    qy_run_check(run);
+    qy_zone_check();
+    run->free--;
+    must_abort(check, run);
+    run->free++;
+    run->available++;
+    must_abort(check, run);
+    run->available--;
+    run->free_bits[QY_RUN_WORDS - 1] = 1;
+    must_abort(check, run);
+    run->free_bits[QY_RUN_WORDS - 1] = 0;
+    uint8_t first_word = run->first_word;
+    run->first_word = QY_RUN_WORDS;
+    must_abort(check, run);
+    run->first_word = first_word;
+    run->stale |= run->carved;
+    must_abort(check, run);
+    run->stale = 0;
+    qy_run_check(run);
+    assert_int_equal(qy_run_put(run, batch + 40 - taken, taken), taken);
+    qy_zone.taken++;
+    must_abort(check_zone, NULL);
+    qy_zone.taken--;
+    qy_zone_put(run);
+    run->owner = &owner;
+    must_abort(check_zone, NULL);
+    run->owner = NULL;
+    run->carved = 1;
+    must_abort(check_zone, NULL);
+    run->carved = 0;
+    qy_zone_check();
+}
+
 /* A batch that goes on in another run: what lies in the first is taken, and no more. */
 static void a_batch_ends_with_its_run(void **state)
 {
@@ -207,6 +259,7 @@ int main(void)
         cmocka_unit_test(idle_pages_go),
         cmocka_unit_test(twice_is_fatal),
         cmocka_unit_test(a_batch_ends_with_its_run),
+        cmocka_unit_test(broken_runs_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
