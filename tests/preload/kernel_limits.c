@@ -197,6 +197,22 @@ QTEST("four threads at RLIMIT_DATA: refused at times, never wrong, nothing lost 
     threads_at_the_limit();
 }
 
+QTEST("what small blocks left free serves a large one before it is refused (M-25)")
+{
+    enum { COUNT = 16 * M / 512 };
+    static void *small[COUNT];
+    limit_as_over_now(24 * M);
+    for (int i = 0; i < COUNT; i++)
+        QT_CHECK((small[i] = malloc(500)));
+    void *large = malloc(16 * M);
+    QT_CHECK(!large);
+    for (int i = 0; i < COUNT; i++)
+        free(small[i]);
+    large = malloc(16 * M);
+    QT_CHECK(large);
+    free(large);
+}
+
 /* --------------------------------------------------------------- set before the program starts */
 
 enum { STARTED = 40 };
