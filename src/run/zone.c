@@ -29,7 +29,6 @@ static const struct place {
 /* The zone grows by an eighth of itself, within these: each step is two system calls. */
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
-#define FRUGAL_STEP ((size_t)256 << 10) /* where that is refused, others need what there is, too */
 
 /* A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it. */
 #define HUGE_FROM ((size_t)32 << 20)
@@ -76,8 +75,7 @@ static bool extend_by(size_t step)
         return false;
     bool dense = is_dense();
     settle_locked(qy_zone.span);
-    if (qy_zone.span)
-        qy_pages_wish_huge((char *)qy_zone.lo + qy_zone.span, step, dense);
+    qy_pages_wish_huge((char *)qy_zone.lo + qy_zone.span, step, dense);
     if (!dense)
         qy_zone.huge_from = span;
     /*
@@ -88,18 +86,15 @@ static bool extend_by(size_t step)
     return true;
 }
 
-/*
- * Makes room for at least one more run. The first part is less than a huge page, so that a small process has none whatever the
- * kernel does unasked, without a call to tell it; from there on, all ends lie at one.
- */
+/* Makes room for at least one more run. A large zone ends where a huge page does. */
 static bool extend_locked(void)
 {
     QY_ASSERT(qy_lock_held(&qy_zone.lock));
     size_t step = qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP);
-    step =
-        qy_zone.span ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span : step - QY_RUN_BYTES;
+    step = qy_zone.span >= HUGE_FROM ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span
+                                     : qy_align_up(step, QY_RUN_BYTES);
     while (!extend_by(step)) {
-        step = qy_align_down(qy_min(step / 2, FRUGAL_STEP), QY_RUN_BYTES);
+        step = qy_align_down(step / 2, QY_RUN_BYTES);
         if (step == 0)
             return false;
     }
