@@ -15,6 +15,8 @@
 #define QY_NOINLINE __attribute__((noinline))
 #define QY_COLD __attribute__((noinline, cold))
 #define QY_INLINE static inline __attribute__((always_inline))
+/* A table of which little is used: it lies behind all other variables, so that these share their pages. */
+#define QY_SPARSE __attribute__((section(".bss.sparse")))
 #define QY_ALIGNED(n) __attribute__((aligned(n)))
 
 /* Thread-local storage that costs two loads and never calls the dynamic linker. */

@@ -4,7 +4,7 @@
 #include "os/brk.h"
 #include "os/pages.h"
 
-struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
+QY_SPARSE struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
 
 /* Guards growth of the table; readers need no lock. */
 static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
@@ -14,8 +14,8 @@ static struct qy_lock table_lock = QY_LOCK_INIT(QY_RANK_GRANULES);
  * resident only where it is used. What of the break becomes a table, the main arena steps over, as over any piece that
  * somebody else took.
  */
-static struct qy_granule_leaf built_in_leaf;
-static struct qy_granule built_in_granule;
+static QY_SPARSE struct qy_granule_leaf built_in_leaf;
+static QY_SPARSE struct qy_granule built_in_granule;
 
 static bool may_move_break; /* said by whoever holds table_lock */
 

@@ -10,8 +10,8 @@
 enum { UNKNOWN, FILLED, SPARSE };
 static uintptr_t last_of_size[64];
 
-/* Looking costs a block that is only reserved a good part of what it costs at all: where they are sparse, one in so many is looked at. */
-#define SPARSE_LOOKS 8
+/* Looking costs a block that is used again at once, or only reserved, a good part of what it costs at all: once it is known, one in so many is looked at. */
+#define LOOKS_ONCE_KNOWN 16
 
 static uintptr_t *last_of(size_t bytes)
 {
@@ -21,7 +21,8 @@ static uintptr_t *last_of(size_t bytes)
 static bool worth_a_look(uintptr_t last)
 {
     static unsigned events; /* atomic */
-    return last != SPARSE || qy_add_relaxed(&events, 1) % SPARSE_LOOKS == 0;
+    bool known = last == FILLED || last == SPARSE;
+    return !known || qy_add_relaxed(&events, 1) % LOOKS_ONCE_KNOWN == 0;
 }
 
 bool qy_will_be_filled(size_t bytes)

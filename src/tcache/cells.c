@@ -368,12 +368,28 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **end,
     return count;
 }
 
+/*
+ * The first blocks of a class are those of the next one in a coarser grid. A page of its own is for a class that is used: a
+ * process, or thread, that allocates little of everything touches a third of the pages.
+ */
+#define FEW 8
+
+static unsigned coarser(unsigned cls)
+{
+    return (unsigned)qy_align_up(cls, cls <= 16 ? 4 : cls <= 32 ? 8 : 16);
+}
+
 void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 {
-    open_stack(t, cls);
     struct qy_stack *stack = &t->stacks[cls];
     if (stack->top != stack->base) /* the fast path was closed, or did not like what it saw */
         return revive(t, *--stack->top, cls);
+    unsigned coarse = coarser(cls);
+    if (coarse != cls && t->few[cls] < FEW) {
+        t->few[cls]++;
+        return qy_cell_take(t, coarse);
+    }
+    open_stack(t, cls);
     widen_stack(t, cls);
     void **base = stack->base;
     size_t room = (size_t)(stack->limit - base);
@@ -383,7 +399,7 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
     qy_unlock(&t->lock);
     if (count == 0)
-        return NULL;
+        return coarse != cls ? qy_cell_take(t, coarse) : NULL;
     if (count < wanted)
         memmove(cells, cells + (wanted - count), count * sizeof *cells);
     QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);

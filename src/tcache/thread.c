@@ -13,7 +13,7 @@
 #include "tcache/internal.h"
 #include "tcache/roster.h"
 
-struct qy_tcache qy_tcache_none, qy_tcache_dead;
+QY_SPARSE struct qy_tcache qy_tcache_none, qy_tcache_dead;
 QY_THREAD struct qy_tcache *qy_self = &qy_tcache_none;
 
 static struct qy_lock roster_lock = QY_LOCK_INIT(QY_RANK_ROSTER);
@@ -248,7 +248,8 @@ static void make_up_for_growth(uint64_t now)
 
 void qy_tick_slow(struct qy_tcache *t)
 {
-    if (!qy_options.decay)
+    size_t fresh = qy_load_relaxed(&qy_fresh_bytes);
+    if (!qy_options.decay || fresh < GROWTH_AT_LEAST)
         return;
     if (t->tick_seen != qy_load_relaxed(&due_ms)) {
         t->tick_seen = qy_load_relaxed(&due_ms);
@@ -256,7 +257,7 @@ void qy_tick_slow(struct qy_tcache *t)
         qy_chunks_flush_all(t);
     }
     uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms), rest = qy_load_relaxed(&rest_ms);
-    size_t fresh = qy_load_relaxed(&qy_fresh_bytes), wanted = qy_load_relaxed(&fresh_due);
+    size_t wanted = qy_load_relaxed(&fresh_due);
     if (now >= due) {
         if (qy_cas_acquire(&due_ms, &due, now + qy_options.decay))
             give_old_back(QY_PURGE_OLD, now);
