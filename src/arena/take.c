@@ -210,7 +210,8 @@ static void expect_use_locked(struct qy_arena *a, const void *mem, const struct 
             qy_pages_wish_huge((void *)from, to - from, false);
         a->some_huge = true;
     }
-    qy_filled_new(mem, r->size);
+    if (from < to)
+        qy_filled_new(mem, r->size);
 }
 
 static void *take_top(struct qy_arena *a, struct qy_request *r)

@@ -16,8 +16,6 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
-#define DENSITY_SAMPLES 8
-
 /* As long as 512 small pages take on a slow machine. */
 #define SLOW_HUGE_NS 1000000
 
@@ -150,19 +148,15 @@ void *qy_pages_map_huge(size_t bytes, const char *name)
     return at;
 }
 
-bool qy_pages_are_dense(const void *at, size_t bytes)
+bool qy_page_is_resident(const void *address)
 {
     int saved = errno;
-    bool dense = true;
-    /* From the end: what is not used throughout is often used from the beginning. */
-    for (unsigned i = DENSITY_SAMPLES; dense && i-- > 0;) {
-        const char *page = (const char *)qy_align_down(
-            (uintptr_t)at + bytes / DENSITY_SAMPLES / 2 * (2 * i + 1), qy_page_bytes);
-        unsigned char state;
-        dense = mincore((void *)page, qy_page_bytes, &state) == 0 && (state & 1);
-    }
+    unsigned char state;
+    bool resident =
+        mincore((void *)qy_align_down((uintptr_t)address, qy_page_bytes), qy_page_bytes, &state) == 0 &&
+        (state & 1);
     errno = saved;
-    return dense;
+    return resident;
 }
 
 bool qy_pages_commit(void *at, size_t bytes, const char *name)

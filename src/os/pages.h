@@ -46,8 +46,8 @@ bool qy_pages_take_huge(void *at);
 /* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. The first page is taken. */
 void *qy_pages_map_huge(size_t bytes, const char *name);
 
-/* Whether a range is resident throughout, by a few pages of it; the range may be any. */
-bool qy_pages_are_dense(const void *at, size_t bytes);
+/* Whether the page of an address is resident; any address will do. */
+bool qy_page_is_resident(const void *address);
 
 /* Makes reserved pages readable and writable. */
 bool qy_pages_commit(void *at, size_t bytes, const char *name);

@@ -62,6 +62,11 @@ static size_t slots_for(unsigned cls)
     return qy_min(count, qy_max(2, BYTES_PER_CLASS / size));
 }
 
+void qy_chunk_stacks_init(struct qy_tcache *t)
+{
+    t->chunk_bytes_at_most = BYTES_AT_FIRST;
+}
+
 static struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];

@@ -57,6 +57,7 @@ void qy_cells_flush_all(struct qy_tcache *t);
 void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 
 /* Chunks. */
+void qy_chunk_stacks_init(struct qy_tcache *t);
 void *qy_chunk_pop(struct qy_tcache *t, size_t request); /* NULL: nothing there that serves it */
 void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment);
 bool qy_chunk_push(struct qy_tcache *t, void *mem); /* false: no place for it */

@@ -55,7 +55,7 @@ struct qy_tcache {
     uint64_t stocked[(QY_CHUNK_CLASSES + 63) / 64]; /* of these, bit i is set when stack i may hold a block */
     bool made_room;                                 /* one gave way since the last time a chunk was missing */
     bool was_full[QY_CLASSES];                      /* a stack of cells had to give way: see widen_stack */
-    uint8_t few[QY_CLASSES];                        /* blocks of a class that another served: see qy_cell_take */
+    uint8_t few[QY_CLASSES]; /* blocks of a class that another served: see qy_cell_take */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;

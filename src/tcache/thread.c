@@ -45,6 +45,7 @@ static struct qy_tcache *make(void)
     QY_PROBE(TCACHE, MADE, t, 0);
     t->not_zero = 1;
     qy_cell_stacks_init(t);
+    qy_chunk_stacks_init(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
     t->main_thread = !qy_roster;

@@ -72,4 +72,41 @@ QTEST("what a thread keeps of medium blocks is bounded, whatever sizes it frees 
               bytes);
 }
 
+QTEST("blocks that a thread frees are kept from the first on, last freed first (M-10)")
+{
+    char *p[6];
+    for (int i = 0; i < 6; i++)
+        p[i] = malloc(2000);
+    for (int i = 0; i < 6; i++)
+        free(p[i]); /* side by side: an arena would have made one of them */
+    for (int i = 5; i >= 0; i--)
+        QT_CHECKF(malloc(2000) == p[i], "block %d", i);
+}
+
+static size_t distinct_pages(char *const *blocks, int count)
+{
+    size_t pages = 0;
+    for (int i = 0; i < count; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++)
+            seen |= (uintptr_t)blocks[i] / PAGE == (uintptr_t)blocks[j] / PAGE;
+        pages += !seen;
+    }
+    return pages;
+}
+
+QTEST(
+    "a little of every size touches a third of the pages that the sizes have; a size that is used has its own (M-10, M-24)")
+{
+    enum { SIZES = 62, MUCH = 40 };
+    char *p[SIZES], *much[MUCH];
+    for (int i = 0; i < SIZES; i++)
+        p[i] = malloc(24 + (size_t)i * 16);
+    QT_CHECKF(distinct_pages(p, SIZES) <= 20, "%zu pages", distinct_pages(p, SIZES));
+    for (int i = 0; i < MUCH; i++)
+        much[i] = malloc(40);
+    QT_CHECK(malloc_usable_size(much[MUCH - 1]) < malloc_usable_size(much[0]));
+    QT_EQ(much[MUCH - 1] - much[MUCH - 2], 48);
+}
+
 QTEST_MAIN

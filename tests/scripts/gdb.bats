@@ -125,14 +125,14 @@ one_line() {
 
 @test "bins: a process of several threads, and of one arena only" {
     run in_gdb ./blocks default "${stopped[@]}" -ex continue -ex continue -ex 'quarry bins' -ex 'info threads'
-    says "thread cache of thread 2 (LWP" "cells of 80 bytes" "thread cache of thread 1 (LWP" "cells of " "* 2 "
+    says "thread cache of thread 2 (LWP" "cells of 128 bytes" "thread cache of thread 1 (LWP" "cells of " "* 2 "
     one_line "quarry bins: no arena 9; this heap has *arena*, from 0" default "${stopped[@]}" -ex 'quarry bins 9'
     one_line "quarry bins: 'x' is no number of an arena*" default "${stopped[@]}" -ex 'quarry bins x'
 }
 
 @test "bins: as much of a list as print elements allows" {
     run in_gdb ./blocks default "${stopped[@]}" -ex 'set print elements 1' -ex 'quarry bins'
-    says "cells of 32 bytes: " "more (set print elements)"
+    says "cells of 64 bytes: " "more (set print elements)"
 }
 
 @test "chunk: header and neighbours, of any expression" {
@@ -148,8 +148,8 @@ one_line() {
 
 @test "chunk: a cell's header and its neighbours" {
     run in_gdb ./blocks default "${stopped[@]}" -ex 'quarry chunk fast[1]' -ex 'quarry chunk in_use'
-    says "of a cell of 32 bytes, free" "Before it: a cell at" "Behind it: a cell at" "Cell header at" "tag" "stride + 8" "are 0: free" \
-        "of a cell of 112 bytes, in use" "stride + 8" "are set: in use"
+    says "of a cell of 64 bytes, free" "Before it: a cell at" "Behind it: a cell at" "Cell header at" "tag" "stride + 8" "are 0: free" \
+        "of a cell of 128 bytes, in use" "stride + 8" "are set: in use"
 }
 
 @test "chunk: what is looked at is the moment, not an earlier one" {
