@@ -39,15 +39,37 @@ QY_INLINE char *cell_at(const struct qy_run *run, unsigned index)
     return qy_run_base(run) + k->first + (size_t)index * k->stride;
 }
 
+static void set_carved(struct qy_run *run, uint16_t pages)
+{
+    run->carved = (uint16_t)(run->carved | pages);
+    run->stale = (uint16_t)(run->stale & ~pages);
+    qy_add_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(pages));
+}
+
+/* A batch of blocks is often followed by another: who takes a run for what it was finds its headers and free bits as they were. */
 void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
 {
     run->next = run->prev = NULL;
+    run->idle = run->due = 0;
+    run->owner = owner;
+    if (run->ready && run->cls == cls) {
+        set_carved(run, run->ready);
+        return;
+    }
     run->cls = (uint8_t)cls;
     run->cells = qy_classes[cls].cells;
-    run->available = run->free = run->idle = run->due = 0;
+    run->available = run->free = 0;
     run->first_word = QY_RUN_WORDS;
     memset(run->free_bits, 0, sizeof run->free_bits);
-    run->owner = owner;
+}
+
+void qy_run_end(struct qy_run *run)
+{
+    run->owner = NULL;
+    run->ready = run->carved;
+    run->stale = (uint16_t)(run->stale | run->carved);
+    qy_sub_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(run->carved));
+    run->carved = 0;
 }
 
 /* A cell is available while both headers that bound it are there: no block is handed out that free() would refuse. */
@@ -103,9 +125,7 @@ static void carve_page(struct qy_run *run)
     char *cell = cell_at(run, headers.from);
     for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
-    run->carved = (uint16_t)(run->carved | 1u << page);
-    run->stale = (uint16_t)(run->stale & ~(1u << page));
-    qy_add_relaxed(&qy_zone.carved, 1);
+    set_carved(run, (uint16_t)(1u << page));
     /* Those at the page's borders need another page, too. */
     struct range cells = cells_of_page(run, page);
     if (cells.from < cells.to && !is_available(run, cells.from))

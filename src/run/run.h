@@ -54,6 +54,7 @@ struct qy_run {
     uint16_t stale; /* bit p: of these, resident all the same: from an earlier use, or part of a huge page */
     uint16_t idle;  /* bit p: at the last tick, no block lay in page p */
     uint16_t due;   /* bit p: at the last two, and still to be given back */
+    uint16_t ready; /* in the zone: bit p: page p is stale, and has the headers of the class still, all free */
     uint64_t free_bits[QY_RUN_WORDS];
 
     struct qy_run *inbox_next QY_ALIGNED(64);
@@ -116,6 +117,9 @@ unsigned qy_cell_vet(const void *cell);
 
 /* Sets a run from the zone up for `class`. */
 void qy_run_start(struct qy_run *run, unsigned cls, void *owner);
+
+/* All its cells are free: it is nobody's from here on. */
+void qy_run_end(struct qy_run *run);
 
 /*
  * Takes up to `most` free cells, the lowest; returns how many. They go to end[-1], end[-2], …, upwards in address. Headers are

@@ -156,6 +156,7 @@ static struct qy_run *take_locked(void)
     if (end > qy_zone.resident_to && from >= qy_zone.huge_from && from + QY_HUGE_BYTES <= qy_zone.span)
         take_huge_locked(from);
     run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
+    run->ready = 0;
     return run;
 }
 
@@ -207,7 +208,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
             run->prev->next = NULL;
         else
             qy_zone.dirty = NULL;
-        run->stale = 0;
+        run->stale = run->ready = 0;
         run->next = qy_zone.clean;
         qy_zone.clean = run;
         QY_PROBE(ZONE, PURGED, qy_run_base(run), QY_RUN_BYTES);
@@ -222,7 +223,7 @@ void qy_zone_put(struct qy_run *run)
     qy_lock(&qy_zone.lock);
     uint64_t now = qy_clock_ms(); /* under the lock: the list is in order of time */
     run->freed_at_ms = now;
-    run->owner = NULL;
+    qy_run_end(run);
     run->prev = NULL;
     run->next = qy_zone.dirty;
     if (run->next)
@@ -231,9 +232,6 @@ void qy_zone_put(struct qy_run *run)
         qy_zone.dirty_last = run;
     qy_zone.dirty = run;
     qy_zone.taken--;
-    qy_sub_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(run->carved));
-    run->stale |= run->carved;
-    run->carved = 0;
     QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
     unsigned most = PURGED_FOR_ONE;
     if (qy_options.decay)
@@ -310,12 +308,13 @@ void qy_zone_check(void)
     const struct qy_run *last = NULL;
     for (const struct qy_run *run = qy_zone.dirty; run; last = run, run = run->next, dirty++) {
         must(!run->owner && run->carved == 0, run, "I-31: nobody owns a free run");
+        must((run->ready & ~run->stale) == 0, run, "I-42: what has headers is resident");
         must(run->prev == last, run, "I-31: next and prev of free runs agree");
         must(!last || run->freed_at_ms <= last->freed_at_ms, run, "I-31: the last freed comes first");
     }
     must(last == qy_zone.dirty_last, last, "I-31: the list of free runs ends with its last");
     for (const struct qy_run *run = qy_zone.clean; run; run = run->next, clean++)
-        must(!run->owner && run->carved == 0 && run->stale == 0, run, "I-31: a purged run holds nothing");
+        must(!run->owner && run->carved == 0 && run->stale == 0 && run->ready == 0, run, "I-31: a purged run holds nothing");
     must(owned == qy_zone.taken && clean == qy_zone.purged && owned + dirty + clean == qy_zone.fresh, NULL,
          "I-31: each run is owned, free or purged");
     qy_unlock(&qy_zone.lock);

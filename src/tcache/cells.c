@@ -23,7 +23,7 @@ static void *empty_stack[1] = {&nobody[1]};
 static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    size_t fit = count * BYTES_PER_COUNT / (cls * QY_CELL_UNIT);
+    size_t fit = (count * BYTES_PER_COUNT * qy_classes[cls].inverse) >> 32;
     return qy_min(count, qy_max(count / 8, fit));
 }
 
