@@ -104,15 +104,19 @@ static QY_NOINLINE void *take_uncached(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-void *qy_block_take(size_t request, uintptr_t *clean_from)
+/* A chunk that the thread keeps; nothing of it is known to be zero. */
+static void *take_kept(struct qy_tcache *t, size_t request, const uintptr_t *clean_from)
 {
-    if (clean_from)
-        *clean_from = UINTPTR_MAX;
     /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
-    bool passes_by = clean_from && qy_options.classic;
-    void *mem = refill(qy_self, request);
-    if (!mem && !passes_by)
-        mem = qy_chunk_pop(qy_self, request);
+    return clean_from && qy_options.classic ? NULL : qy_chunk_pop(t, request);
+}
+
+static QY_NOINLINE void *take_slow(size_t request, uintptr_t *clean_from)
+{
+    struct qy_tcache *t = qy_self;
+    void *mem = refill(t, request);
+    if (!mem && request < qy_load_relaxed(&t->request_limit)) /* there are no runs */
+        mem = take_kept(t, request, clean_from);
     if (!mem)
         mem = take_uncached(request, clean_from);
     if (mem && QY_UNLIKELY(qy_options.perturb)) {
@@ -121,6 +125,15 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
             *clean_from = UINTPTR_MAX;
     }
     return mem;
+}
+
+void *qy_block_take(size_t request, uintptr_t *clean_from)
+{
+    if (clean_from)
+        *clean_from = UINTPTR_MAX;
+    struct qy_tcache *t = qy_self;
+    void *mem = request >= qy_load_relaxed(&t->request_limit) ? take_kept(t, request, clean_from) : NULL;
+    return QY_LIKELY(mem != NULL) ? mem : take_slow(request, clean_from);
 }
 
 static void *take_aligned_once(size_t alignment, size_t request)
@@ -177,12 +190,11 @@ struct identity {
 
 QY_INLINE struct identity identify(const void *mem)
 {
-    size_t tag;
-    if (QY_LIKELY(qy_tcache_vet(qy_self, mem, &tag)))
-        return (struct identity){.kind = CELL, .cls = (unsigned)(tag / QY_CELL_UNIT)};
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
-        id.cls = qy_cell_vet(mem);
+        size_t tag;
+        bool sound = QY_LIKELY(qy_tcache_vet(qy_self, mem, &tag));
+        id.cls = sound ? (unsigned)(tag / QY_CELL_UNIT) : qy_cell_vet(mem);
         return id;
     }
     id.arena = qy_arena_vet(mem);

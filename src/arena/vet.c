@@ -26,7 +26,7 @@ QY_INLINE bool next_sound(struct qy_arena *a, struct qy_chunk *next, struct qy_p
 }
 
 /* P = 0 says that the chunk before is free: a stray NUL says so, too. */
-static bool prev_sound(const struct qy_chunk *c)
+QY_INLINE bool prev_sound(const struct qy_chunk *c)
 {
     if (qy_chunk_prev_inuse(c))
         return true;

@@ -54,7 +54,8 @@ struct qy_run {
     uint16_t stale; /* bit p: of these, resident all the same: from an earlier use, or part of a huge page */
     uint16_t idle;  /* bit p: at the last tick, no block lay in page p */
     uint16_t due;   /* bit p: at the last two, and still to be given back */
-    uint16_t ready; /* in the zone: bit p: page p is stale, and has the headers of the class still, all free */
+    uint16_t
+        ready; /* in the zone: bit p: page p is stale, and has the headers of the class still, all free */
     uint64_t free_bits[QY_RUN_WORDS];
 
     struct qy_run *inbox_next QY_ALIGNED(64);

@@ -314,7 +314,8 @@ void qy_zone_check(void)
     }
     must(last == qy_zone.dirty_last, last, "I-31: the list of free runs ends with its last");
     for (const struct qy_run *run = qy_zone.clean; run; run = run->next, clean++)
-        must(!run->owner && run->carved == 0 && run->stale == 0 && run->ready == 0, run, "I-31: a purged run holds nothing");
+        must(!run->owner && run->carved == 0 && run->stale == 0 && run->ready == 0, run,
+             "I-31: a purged run holds nothing");
     must(owned == qy_zone.taken && clean == qy_zone.purged && owned + dirty + clean == qy_zone.fresh, NULL,
          "I-31: each run is owned, free or purged");
     qy_unlock(&qy_zone.lock);

@@ -39,6 +39,14 @@ unsigned qy_chunk_class(size_t size)
     return LINEAR_CLASSES + (doubling - FIRST_DOUBLING) * 16 + (unsigned)(size >> (doubling - 4)) % 16;
 }
 
+/* The first stack whose every block is at least this large. */
+static unsigned class_that_serves(size_t size)
+{
+    if (size <= LARGEST_LINEAR || qy_options.classic)
+        return qy_chunk_class(size);
+    return qy_chunk_class(size - QY_ALIGNMENT) + 1;
+}
+
 static bool cached(size_t size)
 {
     return size <= qy_chunk_size_for(qy_options.tcache_max);
@@ -67,13 +75,18 @@ void qy_chunk_stacks_init(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
-static struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned cls)
+static QY_NOINLINE void lay_out_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (QY_UNLIKELY(!stack->base)) {
-        stack->base = stack->top = qy_tcache_slots(t, slots_for(cls));
-        stack->limit = stack->base + slots_for(cls);
-    }
+    stack->base = stack->top = qy_tcache_slots(t, slots_for(cls));
+    stack->limit = stack->base + slots_for(cls);
+}
+
+QY_INLINE struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned cls)
+{
+    struct qy_chunk_stack *stack = &t->chunks[cls];
+    if (QY_UNLIKELY(!stack->base))
+        lay_out_stack(t, cls);
     return stack;
 }
 
@@ -107,9 +120,10 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t request)
 {
     if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
         return NULL;
-    size_t size = qy_chunk_round(qy_chunk_size_for(request));
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
-    if (slots_for(qy_chunk_class(size)))
+    size_t size = qy_chunk_size_for(request);
+    unsigned cls = class_that_serves(size);
+    struct qy_chunk_stack *stack = &t->chunks[cls];
+    if (slots_for(cls))
         QY_PROBE(TCACHE, ASKED, 0, size);
     if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
         return take_top(t, stack);
@@ -138,8 +152,8 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
 {
     if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
         return NULL;
-    size_t size = qy_chunk_round(qy_chunk_size_for(request));
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    size_t size = qy_chunk_size_for(request);
+    struct qy_chunk_stack *stack = &t->chunks[class_that_serves(size)];
     const struct qy_chunk_stack *last = last_to_look_at(t, stack, size);
     void *mem = NULL;
     for (; !mem && stack <= last; stack++)
@@ -182,7 +196,7 @@ static unsigned next_stocked(const struct qy_tcache *t, unsigned cls)
 }
 
 /* One stack after the other gives all it has, until a quarter of the room is free. */
-static void make_room(struct qy_tcache *t)
+static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
     t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {

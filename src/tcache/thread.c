@@ -138,7 +138,7 @@ void qy_tcache_configure(struct qy_tcache *t)
 {
     qy_tcache_look_at_zone(t);
     open_fast_path(t);
-    t->chunk_limit = qy_options.tcache_max + 1;
+    t->chunk_limit = qy_options.perturb ? 0 : qy_options.tcache_max + 1;
     if (!qy_options.perturb)
         return;
     /* Stacks without room: every call takes the slow path and is seen there. */
