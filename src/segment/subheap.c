@@ -1,9 +1,13 @@
 #include "segment/subheap.h"
 
 #include "base/probe.h"
+#include "options/options.h"
 #include "os/pages.h"
 
 static const char name[] = "quarry: sub-heap";
+
+/* Part of a sub-heap that is committed beyond what is asked for. */
+#define COMMITTED_AHEAD 4
 
 struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t pad)
 {
@@ -28,16 +32,34 @@ struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t p
     return heap;
 }
 
+static bool commit(struct qy_subheap *heap, size_t to)
+{
+    if (to > heap->committed) {
+        if (!qy_pages_commit((char *)heap + heap->committed, to - heap->committed, name))
+            return false;
+        heap->committed = to;
+    }
+    return true;
+}
+
+/*
+ * What is committed ahead costs nothing until it is touched, and a call of the kernel that all threads wait for less often; but it counts
+ * where the kernel keeps accounts. Classic: as ptmalloc does.
+ */
+static size_t ahead(const struct qy_subheap *heap)
+{
+    size_t part = qy_options.classic ? 0 : qy_align_down(heap->committed / COMMITTED_AHEAD, qy_page_bytes);
+    return qy_min(part, QY_SUBHEAP_BYTES - qy_min(heap->committed, QY_SUBHEAP_BYTES));
+}
+
 bool qy_subheap_grow(struct qy_subheap *heap, size_t bytes)
 {
     size_t wanted = heap->size + bytes;
     if (wanted > QY_SUBHEAP_BYTES)
         return false;
-    if (wanted > heap->committed) {
-        if (!qy_pages_commit((char *)heap + heap->committed, wanted - heap->committed, name))
-            return false;
-        heap->committed = wanted;
-    }
+    bool fits = wanted <= heap->committed;
+    if (!fits && !commit(heap, qy_max(wanted, heap->committed + ahead(heap))) && !commit(heap, wanted))
+        return false;
     heap->size = wanted;
     return true;
 }
