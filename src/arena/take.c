@@ -147,7 +147,7 @@ static void *take_and_carve(struct qy_arena *a, struct qy_chunk *c, const struct
     qy_bin_unlink(&a->bins, c);
     QY_PROBE(BLOCK, TOOK, c, qy_chunk_size(c));
     if ((c->size & QY_AGE_TAGS) == QY_PURGED)
-        qy_add_relaxed(&qy_fresh_bytes, r->size);
+        qy_count_fresh(r->size, true);
     return carve(a, c, r);
 }
 

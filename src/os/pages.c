@@ -22,7 +22,7 @@
 static bool huge_is_slow; /* atomic */
 
 size_t qy_page_bytes = 4096;
-size_t qy_fresh_bytes;
+size_t qy_fresh_bytes, qy_again_bytes;
 
 void qy_pages_init(void)
 {

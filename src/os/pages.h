@@ -5,12 +5,21 @@
 #ifndef QY_OS_PAGES_H
 #define QY_OS_PAGES_H
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 
 extern size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
 
-/* Bytes taken into use so far that were not resident before. Atomic; whoever takes some adds them. */
-extern size_t qy_fresh_bytes;
+/* Atomic: bytes taken into use so far that were not resident; and of these, those that had been, and were given back. */
+extern size_t qy_fresh_bytes, qy_again_bytes;
+
+/* Whoever takes such memory counts it. */
+QY_INLINE void qy_count_fresh(size_t bytes, bool again)
+{
+    qy_add_relaxed(&qy_fresh_bytes, bytes);
+    if (again)
+        qy_add_relaxed(&qy_again_bytes, bytes);
+}
 
 void qy_pages_init(void);
 

@@ -141,7 +141,7 @@ static struct qy_run *take_locked(void)
 {
     if (qy_zone.dirty)
         return pop_dirty_locked();
-    qy_add_relaxed(&qy_fresh_bytes, QY_RUN_BYTES);
+    qy_count_fresh(QY_RUN_BYTES, qy_zone.clean != NULL);
     struct qy_run *run;
     if (qy_zone.clean) {
         run = qy_zone.clean;

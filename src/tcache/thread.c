@@ -229,6 +229,17 @@ static size_t fresh_due;
 #define GROWTH_AT_LEAST ((size_t)512 << 10)
 #define GROWTH_SHARE 32 /* of the heap */
 
+/* When more than half of the growth was memory that had gone back, it went too soon: the next time comes after twice as much, this often. */
+#define MOST_PATIENCE 2
+
+/* When it happened last; of whoever holds fresh_due at IN_HAND. */
+static struct {
+    size_t fresh, again;
+    uint64_t ms;
+    unsigned patience;
+} last_growth;
+#define IN_HAND SIZE_MAX
+
 static size_t growth_until_next(void)
 {
     size_t heap = qy_zone_stats().used_once << QY_RUN_SHIFT;
@@ -237,14 +248,20 @@ static size_t growth_until_next(void)
     return qy_max(heap / GROWTH_SHARE, GROWTH_AT_LEAST);
 }
 
-static void make_up_for_growth(uint64_t now)
+static void make_up_for_growth(uint64_t now, size_t fresh)
 {
-    static uint64_t last_ms; /* atomic */
-    unsigned most = CALLS_AT_ONCE;
+    unsigned most = CALLS_AT_ONCE, patience = last_growth.patience;
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_yield(a, &most);
-    qy_zone_purge(now - qy_load_relaxed(&last_ms), &most);
-    qy_store_relaxed(&last_ms, now);
+    qy_zone_purge(now - last_growth.ms, &most);
+    size_t again = qy_load_relaxed(&qy_again_bytes);
+    bool too_soon = again - last_growth.again > (fresh - last_growth.fresh) / 2;
+    last_growth.patience = (unsigned)(too_soon ? qy_min(patience + 1, MOST_PATIENCE) : patience / 2);
+    last_growth.fresh = fresh;
+    last_growth.again = again;
+    last_growth.ms = now;
+    /* Release: last_growth, to who finds this due. */
+    qy_store_release(&fresh_due, fresh + (growth_until_next() << last_growth.patience));
 }
 
 void qy_tick_slow(struct qy_tcache *t)
@@ -264,8 +281,8 @@ void qy_tick_slow(struct qy_tcache *t)
             give_old_back(QY_PURGE_OLD, now);
     } else if (rest && now >= rest && qy_cas_acquire(&rest_ms, &rest, 0)) {
         give_old_back(QY_PURGE_LEFT, now);
-    } else if (fresh >= wanted && qy_cas_acquire(&fresh_due, &wanted, fresh + growth_until_next())) {
-        make_up_for_growth(now);
+    } else if (fresh >= wanted && qy_cas_acquire(&fresh_due, &wanted, IN_HAND)) {
+        make_up_for_growth(now, fresh);
     }
 }
 
