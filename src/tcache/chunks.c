@@ -15,15 +15,12 @@
 
 /*
  * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
- * for a chunk and finds none after it had to give some back, little again after a tick (see cells.c).
+ * for a chunk and finds none after it had to give some back, little again after a tick (see cells.c). Never much: what is kept stands
+ * between free chunks that would merge (docs/decisions/0016-what-a-thread-keeps.md).
  */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_FIRST ((size_t)64 << 10)
-#define BYTES_AT_MOST ((size_t)512 << 10)
-
-/* Where the heap is large, a thread may keep more: this part of its share of the arena, within reason. */
-#define PART_OF_ARENA 16
-#define BYTES_EVER ((size_t)4 << 20)
+#define BYTES_AT_MOST ((size_t)256 << 10)
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
@@ -245,19 +242,13 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     return true;
 }
 
-static size_t bytes_at_most(const struct qy_arena *a)
-{
-    size_t share = qy_load_relaxed(&a->system_bytes) / qy_max(qy_load_relaxed(&a->threads), 1);
-    return qy_min(BYTES_EVER, qy_max(BYTES_AT_MOST, share / PART_OF_ARENA));
-}
-
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     request->stash = NULL;
     request->room = 0;
     if (cached(request->size) && !request->alignment) {
         if (t->made_room)
-            t->chunk_bytes_at_most = qy_min(bytes_at_most(t->arena), t->chunk_bytes_at_most / 4 * 5);
+            t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
         t->made_room = false;
         struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(request->size));
         request->stash = stack->top;
