@@ -284,13 +284,17 @@ static bool may_stay(struct identity id, size_t have, size_t request)
     return !qy_options.classic && request >= have - have / GROWTH_PART;
 }
 
-/* A block of the thread's own is likely in the processor's cache: so much is copied there rather than grown into what is not. */
+/*
+ * So much is rather copied. To grow, into a block that the thread keeps: that is likely in the cache of the processor, and what lies behind is
+ * not. To shrink, always: what would be cut off in place is a hole between blocks that stay.
+ */
 #define COPY_RATHER ((size_t)8192)
 
-static void *take_for_growth(struct identity id, size_t have, size_t request)
+static void *take_to_copy(struct identity id, size_t have, size_t request)
 {
-    bool own = id.kind == CHUNK && request > have && request <= COPY_RATHER && !qy_options.classic;
-    return own ? qy_chunk_pop(qy_self, room_for(have, request)) : NULL;
+    if (id.kind != CHUNK || request > COPY_RATHER || qy_options.classic)
+        return NULL;
+    return request > have ? qy_chunk_pop(qy_self, room_for(have, request)) : qy_block_take(request, NULL);
 }
 
 static void *resize_in_place(struct identity id, void *mem, size_t have, size_t request)
@@ -317,7 +321,7 @@ void *qy_block_resize(void *mem, size_t request)
     size_t have = usable(id, mem);
     if (id.kind != MAPPED && may_stay(id, have, request))
         return mem;
-    void *to = take_for_growth(id, have, request);
+    void *to = take_to_copy(id, have, request);
     if (!to) {
         void *resized = resize_in_place(id, mem, have, request);
         if (resized)
