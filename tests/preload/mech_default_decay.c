@@ -229,6 +229,31 @@ QTEST("a steady load of small blocks causes no fault storm (M-23)")
     QT_CHECKF(faults < 3 * 900, "%ld faults", faults);
 }
 
+QTEST("a steady load of blocks of all sizes, half of them resized, causes no fault storm (M-23)")
+{
+    no_huge_pages();
+    enum { LIVE = 364, STEPS = 10000 };
+    static char *row[LIVE];
+    struct rng r = rng_seeded(9);
+    long faults = 0, pages = 0;
+    for (int i = 0; i < STEPS; i++) {
+        char **block = &row[i % LIVE];
+        size_t size = (4 * K) << rng_below(&r, 8);
+        size += rng_below(&r, size);
+        if (rng_one_in(&r, 2)) {
+            free(*block);
+            *block = NULL;
+        }
+        if (i == STEPS / 4)
+            faults = minor_faults();
+        *block = realloc(*block, size);
+        memset(*block, 1, size);
+        pages += i < STEPS / 4 ? 0 : (long)(size / PAGE);
+    }
+    faults = minor_faults() - faults;
+    QT_CHECKF(faults < pages / 8, "%ld faults for %ld pages", faults, pages);
+}
+
 QTEST("returning memory does not slice the heap into mappings (M-23)")
 {
     static void *blocks[20000];

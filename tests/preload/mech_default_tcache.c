@@ -72,6 +72,41 @@ QTEST("what a thread keeps of medium blocks is bounded, whatever sizes it frees 
               bytes);
 }
 
+QTEST("blocks that change their size again and again do not leave the heap full of holes (M-06, M-10)")
+{
+    enum { COUNT = 3000 };
+    static char *blocks[COUNT];
+    unsigned seed = 1;
+    size_t live = 0;
+    uintptr_t start = brk_end();
+    for (int step = 0; step < 200000; step++) {
+        seed = seed * 1103515245 + 12345;
+        char **block = &blocks[seed / 65536 % COUNT];
+        seed = seed * 1103515245 + 12345;
+        size_t size = (size_t)256 << (seed / 65536 % 7);
+        size += seed / 16384 % size;
+        live -= *block ? malloc_usable_size(*block) : 0;
+        if (*block && step % 2 == 0) {
+            free(*block);
+            *block = NULL;
+        }
+        *block = realloc(*block, size);
+        live += malloc_usable_size(*block);
+    }
+    QT_CHECKF(brk_end() - start < live + live / 3, "%zu bytes of blocks in %zu of heap", live,
+              brk_end() - start);
+}
+
+QTEST("a block made much smaller is a block of its new size, with what it held (M-40)")
+{
+    char *p = malloc(6000), *behind = malloc(6000);
+    memset(p, 'x', 6000);
+    p = realloc(p, 100);
+    QT_CHECK(p && behind && malloc_usable_size(p) < 200);
+    for (int i = 0; i < 100; i++)
+        QT_EQ(p[i], 'x');
+}
+
 QTEST("blocks that a thread frees are kept from the first on, last freed first (M-10)")
 {
     char *p[6];

@@ -91,6 +91,28 @@ static void give_all(struct qy_run *run, unsigned count)
     assert_true(qy_run_is_empty(run));
 }
 
+/* Who takes a run for the class that it had finds all its cells as they were left; for another, none of them. */
+static void taken_again(void **state)
+{
+    (void)state;
+    for (unsigned first = 1; first < QY_CLASSES; first++) {
+        for (unsigned second = first; second < QY_CLASSES; second += 7) {
+            struct qy_run *run = qy_zone_take(&owner);
+            assert_non_null(run);
+            qy_run_start(run, first, &owner);
+            unsigned count = qy_run_take(run, cells + QY_RUN_MAX_CELLS, 40), available = run->available;
+            memmove(cells, cells + QY_RUN_MAX_CELLS - count, count * sizeof *cells);
+            assert_int_equal(qy_run_put(run, cells, count), count);
+            qy_zone_put(run);
+            assert_ptr_equal(qy_zone_take(&owner), run);
+            qy_run_start(run, second, &owner);
+            assert_int_equal(run->available, first == second ? available : 0);
+            qy_run_check(run);
+            qy_zone_put(run);
+        }
+    }
+}
+
 static void every_cell_once(void **state)
 {
     (void)state;
@@ -254,11 +276,9 @@ int main(void)
 {
     r = rng_seeded(4);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strides_serve),
-        cmocka_unit_test(every_cell_once),
-        cmocka_unit_test(idle_pages_go),
-        cmocka_unit_test(twice_is_fatal),
-        cmocka_unit_test(a_batch_ends_with_its_run),
+        cmocka_unit_test(strides_serve),         cmocka_unit_test(every_cell_once),
+        cmocka_unit_test(taken_again),           cmocka_unit_test(idle_pages_go),
+        cmocka_unit_test(twice_is_fatal),        cmocka_unit_test(a_batch_ends_with_its_run),
         cmocka_unit_test(broken_runs_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
