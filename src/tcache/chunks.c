@@ -20,7 +20,7 @@
  */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_FIRST ((size_t)64 << 10)
-#define BYTES_AT_MOST ((size_t)256 << 10)
+#define BYTES_AT_MOST ((size_t)512 << 10)
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
