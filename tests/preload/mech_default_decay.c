@@ -251,7 +251,7 @@ QTEST("a steady load of blocks of all sizes, half of them resized, causes no fau
         pages += i < STEPS / 4 ? 0 : (long)(size / PAGE);
     }
     faults = minor_faults() - faults;
-    QT_CHECKF(faults < pages / 8, "%ld faults for %ld pages", faults, pages);
+    QT_CHECKF(faults < pages / 16, "%ld faults for %ld pages", faults, pages);
 }
 
 QTEST("returning memory does not slice the heap into mappings (M-23)")
