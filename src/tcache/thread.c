@@ -302,6 +302,7 @@ void qy_roster_unlock(void)
 
 void qy_roster_reset(void)
 {
+    qy_store_relaxed(&fresh_due, 0); /* whoever had it in hand is gone */
     for (struct qy_tcache *t = qy_roster; t; t = t->next)
         qy_lock_reset(&t->lock);
     qy_lock_reset(&roster_lock);
