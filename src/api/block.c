@@ -193,7 +193,7 @@ QY_INLINE struct identity identify(const void *mem)
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
         size_t tag;
-        bool sound = QY_LIKELY(qy_tcache_vet(qy_self, mem, &tag));
+        bool sound = qy_tcache_vet(qy_self, mem, &tag);
         id.cls = sound ? (unsigned)(tag / QY_CELL_UNIT) : qy_cell_vet(mem);
         return id;
     }

@@ -34,11 +34,9 @@ struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t p
 
 static bool commit(struct qy_subheap *heap, size_t to)
 {
-    if (to > heap->committed) {
-        if (!qy_pages_commit((char *)heap + heap->committed, to - heap->committed, name))
-            return false;
-        heap->committed = to;
-    }
+    if (!qy_pages_commit((char *)heap + heap->committed, to - heap->committed, name))
+        return false;
+    heap->committed = to;
     return true;
 }
 
@@ -46,10 +44,10 @@ static bool commit(struct qy_subheap *heap, size_t to)
  * What is committed ahead costs nothing until it is touched, and a call of the kernel that all threads wait for less often; but it counts
  * where the kernel keeps accounts. Classic: as ptmalloc does.
  */
-static size_t ahead(const struct qy_subheap *heap)
+static size_t ahead_of(const struct qy_subheap *heap, size_t wanted)
 {
     size_t part = qy_options.classic ? 0 : qy_align_down(heap->committed / COMMITTED_AHEAD, qy_page_bytes);
-    return qy_min(part, QY_SUBHEAP_BYTES - qy_min(heap->committed, QY_SUBHEAP_BYTES));
+    return qy_max(wanted, qy_min(heap->committed + part, QY_SUBHEAP_BYTES));
 }
 
 bool qy_subheap_grow(struct qy_subheap *heap, size_t bytes)
@@ -57,8 +55,7 @@ bool qy_subheap_grow(struct qy_subheap *heap, size_t bytes)
     size_t wanted = heap->size + bytes;
     if (wanted > QY_SUBHEAP_BYTES)
         return false;
-    bool fits = wanted <= heap->committed;
-    if (!fits && !commit(heap, qy_max(wanted, heap->committed + ahead(heap))) && !commit(heap, wanted))
+    if (wanted > heap->committed && !commit(heap, ahead_of(heap, wanted)) && !commit(heap, wanted))
         return false;
     heap->size = wanted;
     return true;
