@@ -17,7 +17,8 @@
 
 #define QY_WALK_ARENAS 4096
 #define QY_WALK_WINDOW ((size_t)16 << 10)
-#define QY_WALK_STACK 256 /* the most blocks of one stack: tcache_count's largest value */
+#define QY_WALK_STACK \
+    (256 * QY_DEEP_BLOCKS) /* the most blocks of one stack, with tcache_count's largest value */
 
 /* What is remembered of an arena, for chunks and lists. */
 struct qy_walk_arena {

@@ -8,23 +8,34 @@
 #include "options/options.h"
 #include "tcache/internal.h"
 
-/* Cells that one refill takes, runs that it takes them from, and runs that it collects from the inbox: bounds on its time. */
-#define REFILL_AT_MOST 127
+/* Bounds on one call's time: cells that it takes from runs or puts back, runs it takes them from, runs it collects from the inbox. */
+#define CELLS_AT_MOST 128
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
 
 /* Bytes of one size that a thread keeps, for each block that tcache_count allows: 8 KiB for the default of 64. */
 #define BYTES_PER_COUNT 128
 
+/* Who takes and frees more than that in turns keeps QY_DEEP_BLOCKS times the blocks, of so many times the bytes. */
+#define DEEP_BYTES 4
+
+/* In turns: a stack was empty after it was full so often. */
+#define TURNS_UNTIL_DEEP 8
+
 /* What an empty stack's pop sees: a header that is nobody's key. */
 static uint64_t nobody[2];
 static void *empty_stack[1] = {&nobody[1]};
 
+static size_t slots_within(unsigned cls, size_t blocks, size_t bytes)
+{
+    size_t fit = (bytes * qy_classes[cls].inverse) >> 32;
+    return qy_min(blocks, qy_max(blocks / 8, fit));
+}
+
 static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    size_t fit = (count * BYTES_PER_COUNT * qy_classes[cls].inverse) >> 32;
-    return qy_min(count, qy_max(count / 8, fit));
+    return slots_within(cls, count, count * BYTES_PER_COUNT);
 }
 
 static size_t first_slots_for(unsigned cls)
@@ -32,11 +43,17 @@ static size_t first_slots_for(unsigned cls)
     return (slots_for(cls) + 3) / 4;
 }
 
+static size_t deep_slots_for(unsigned cls)
+{
+    size_t count = qy_options.tcache_count;
+    return slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES);
+}
+
 size_t qy_cell_slots_needed(void)
 {
     size_t slots = 0;
     for (unsigned cls = 1; cls < QY_CLASSES; cls++)
-        slots += 1 + first_slots_for(cls) + 1 + slots_for(cls);
+        slots += 3 + first_slots_for(cls) + slots_for(cls) + deep_slots_for(cls);
     return slots;
 }
 
@@ -68,13 +85,19 @@ static void lay_out_stack(struct qy_tcache *t, unsigned cls, size_t count)
 
 /*
  * A stack begins with a quarter of its slots, and moves to where it has all of them when its thread finds it empty after it was
- * full. So who only frees what others allocate keeps little, and who uses a size little has few slots for it.
+ * full; to where it has many when that happens again and again. So who only frees what others allocate keeps little, who uses a size
+ * little has few slots for it, and who takes and frees many at a time need not ask the runs for each.
  */
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
+    if (!t->was_full[cls])
+        return;
+    t->was_full[cls] = false;
+    t->turns[cls] = (uint8_t)qy_min(t->turns[cls] + 1u, TURNS_UNTIL_DEEP);
     size_t count = (size_t)(t->stacks[cls].limit - t->stacks[cls].base);
-    if (t->was_full[cls] && count && count < slots_for(cls))
-        lay_out_stack(t, cls, slots_for(cls));
+    size_t wanted = t->turns[cls] < TURNS_UNTIL_DEEP ? slots_for(cls) : deep_slots_for(cls);
+    if (count && count < wanted)
+        lay_out_stack(t, cls, wanted);
 }
 
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
@@ -394,7 +417,7 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     void **base = stack->base;
     size_t room = (size_t)(stack->limit - base);
     void *only, **cells = room ? base : &only;
-    unsigned wanted = 1 + (unsigned)qy_min(room / 2, REFILL_AT_MOST);
+    unsigned wanted = (unsigned)qy_min(1 + room / 2, CELLS_AT_MOST);
     qy_lock(&t->lock);
     unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
     qy_unlock(&t->lock);
@@ -412,7 +435,8 @@ static void make_room(struct qy_tcache *t, unsigned cls)
     struct qy_stack *stack = &t->stacks[cls];
     t->was_full[cls] = true;
     QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
-    qy_cells_flush(t, cls, (unsigned)(stack->limit - stack->base + 1) / 2);
+    size_t slots = (size_t)(stack->limit - stack->base);
+    qy_cells_flush(t, cls, (unsigned)qy_min((slots + 1) / 2, CELLS_AT_MOST));
 }
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)

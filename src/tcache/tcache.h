@@ -36,6 +36,9 @@ struct qy_chunk_stack {
     void **base, **top, **limit;
 };
 
+/* A stack of cells has room for at most so many blocks for each that tcache_count allows. */
+#define QY_DEEP_BLOCKS 8
+
 struct qy_tcache {
     size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
                              everything back: see qy_tcache_answer */
@@ -55,6 +58,7 @@ struct qy_tcache {
     uint64_t stocked[(QY_CHUNK_CLASSES + 63) / 64]; /* of these, bit i is set when stack i may hold a block */
     bool made_room;                                 /* one gave way since the last time a chunk was missing */
     bool was_full[QY_CLASSES];                      /* a stack of cells had to give way: see widen_stack */
+    uint8_t turns[QY_CLASSES];                      /* so often it was empty after that */
     uint8_t few[QY_CLASSES]; /* blocks of a class that another served: see qy_cell_take */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */

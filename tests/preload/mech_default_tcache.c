@@ -72,6 +72,39 @@ QTEST("what a thread keeps of medium blocks is bounded, whatever sizes it frees 
               bytes);
 }
 
+/* How many of `count` blocks, freed in no order of their addresses, come again last freed first: those on the stack. */
+static int come_again(size_t size, int count)
+{
+    void *blocks[512];
+    for (int i = 0; i < count; i++)
+        blocks[i * 89 % count] = malloc(size);
+    for (int i = 0; i < count; i++)
+        free(blocks[i]);
+    int again = 0;
+    while (again < count && malloc(size) == blocks[count - 1 - again])
+        again++;
+    return again;
+}
+
+QTEST(
+    "a thread that takes and frees many blocks in turns keeps them; one that seldom does so does not (M-10)")
+{
+    enum { COUNT = 400 };
+    static void *blocks[COUNT];
+    for (int times = 1; times <= 3; times++) {
+        int soon = come_again(48, COUNT);
+        QT_CHECKF(soon <= 64, "%d blocks lay on the stack when it was done %d times", soon, times);
+    }
+    for (int turn = 0; turn < 30; turn++) {
+        for (int i = 0; i < COUNT; i++)
+            blocks[i] = malloc(48);
+        for (int i = 0; i < COUNT; i++)
+            free(blocks[i]);
+    }
+    int again = come_again(48, COUNT);
+    QT_CHECKF(again > 300, "%d of %d blocks lay on the stack", again, COUNT);
+}
+
 QTEST("blocks that change their size again and again do not leave the heap full of holes (M-06, M-10)")
 {
     enum { COUNT = 3000 };

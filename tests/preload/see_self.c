@@ -105,6 +105,23 @@ QTEST("a freed block is not")
     }
 }
 
+QTEST("a block that lies deep in a stack is seen as free")
+{
+    enum { COUNT = 400 };
+    static void *blocks[COUNT];
+    for (int turn = 0; turn < 30; turn++) {
+        for (int i = 0; i < COUNT; i++)
+            blocks[i] = malloc(48);
+        for (int i = 0; i < COUNT; i++)
+            free(blocks[i]);
+    }
+    for (int i = 0; i < COUNT; i += 50) {
+        struct question q = ask(blocks[i]);
+        QT_CHECK(!q.chunk && !q.cell && !q.mapped);
+        QT_EQ(q.findings, 0);
+    }
+}
+
 QTEST("a walk allocates nothing")
 {
     free(malloc(100)); /* dlsym may allocate when it is first called */
