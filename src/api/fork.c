@@ -3,15 +3,14 @@
  * are whole, and so are the runs of the other threads. Their stacks may be caught in the middle of anything: the child
  * leaves them alone, with the few blocks they hold.
  */
-#include <pthread.h>
+#include "api/fork.h"
 
-#include "api/init.h"
 #include "arena/arena.h"
 #include "run/zone.h"
 #include "segment/mapped.h"
 #include "tcache/roster.h"
 
-static void before_fork(void)
+void qy_before_fork(void)
 {
     qy_roster_lock();
     qy_arenas_lock();
@@ -20,7 +19,7 @@ static void before_fork(void)
     qy_granules_lock();
 }
 
-static void after_in_parent(void)
+void qy_after_fork_in_parent(void)
 {
     qy_granules_unlock();
     qy_mapped_unlock();
@@ -29,16 +28,11 @@ static void after_in_parent(void)
     qy_roster_unlock();
 }
 
-static void after_in_child(void)
+void qy_after_fork_in_child(void)
 {
     qy_granules_reset();
     qy_mapped_reset();
     qy_zone_reset();
     qy_arenas_reset(qy_self->arena);
     qy_roster_reset();
-}
-
-void qy_fork_init(void)
-{
-    pthread_atfork(before_fork, after_in_parent, after_in_child);
 }

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include "api/fork.h"
 #include "arena/arena.h"
 #include "base/lock.h"
 #include "base/secret.h"

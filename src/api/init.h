@@ -18,7 +18,4 @@ QY_INLINE void qy_init(void)
         qy_init_slow();
 }
 
-/* Locks every lock in rank order before fork() and makes them usable again on both sides (M-34). */
-void qy_fork_init(void);
-
 #endif

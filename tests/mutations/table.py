@@ -303,7 +303,12 @@ MUTATIONS = [
              "        a->threads = a == used ? 1 : 0;", "        (void)used;", ARENA),
     Mutation("M-34", "api/fork.c", "fork does not wait for the arenas",
              "    qy_roster_lock();\n    qy_arenas_lock();", "    qy_roster_lock();", ARENA, "waits for who"),
-
+    Mutation("M-34", "api/fork_shared.c", "the first fork goes unnoticed",
+             "    register_ours();\n    return next.fork();", "    return next.fork();", one("stress_fork"), "the first fork"),
+    Mutation("M-34", "api/fork_shared.c", "a terminal's first fork goes unnoticed",
+             "    register_ours();\n    return next.forkpty", "    return next.forkpty", one("stress_fork"), "the first fork"),
+    Mutation("M-34", "api/fork_shared.c", "a program's handlers come before ours",
+             "    register_ours();\n    return next.register_atfork", "    return next.register_atfork", one("stress_fork"), "the first fork"),
     Mutation("M-34", "api/fork.c", "the child keeps the thread caches' locks",
              "    qy_roster_reset();", "    (void)0;", one("stress_fork"), "children fork children"),
     Mutation("M-34", "api/fork.c", "the child keeps the lock of the mapped chunks",

@@ -5,6 +5,7 @@
  */
 #include "stress_blocks.h"
 
+#include <pty.h>
 #include <spawn.h>
 
 enum { K = 1024, M = 1024 * K, BUSY = 4, SLOTS = 64 };
@@ -345,8 +346,66 @@ QTEST("exec replaces a process whose threads all allocate")
     }
 }
 
+/* --------------------------------------------------------------- the first fork of a process */
+
+extern pid_t __fork(void);
+
+static pid_t fork_by(const char *how)
+{
+    if (!strcmp(how, "daemon"))
+        return daemon(1, 1); /* the parent does not return */
+    if (!strcmp(how, "forkpty"))
+        return forkpty(&(int){0}, NULL, NULL, NULL);
+    if (!strcmp(how, "handlers"))
+        QT_EQ(pthread_atfork(allocate_at_prepare, allocate_in_parent, allocate_in_child), 0);
+    return !strcmp(how, "__fork") ? __fork() : fork();
+}
+
+/* The child says on descriptor 3 that its heap works. */
+static int fork_first(const char *how)
+{
+    busy_start();
+    usleep(2000);
+    alarm(20);
+    pid_t pid = fork_by(how);
+    if (pid == 0) {
+        alarm(20);
+        use_heap(1);
+        QT_EQ(write(3, "ok", 2), 2);
+    } else {
+        waitpid(pid, NULL, 0); /* the child of forkpty has its terminal for as long */
+    }
+    _exit(0);
+}
+
+QTEST(
+    "the first fork of a process, however it is made, finds a heap that works; so do handlers registered just before (M-34)")
+{
+    static const char *const ways[] = {"fork", "__fork", "forkpty", "daemon", "handlers"};
+    for (int i = 0; i < 100; i++) {
+        const char *how = ways[i % 5];
+        char *const argv[] = {(char *)"stress_fork", (char *)"--fork-first", (char *)how, NULL};
+        int ends[2];
+        QT_CHECK(pipe2(ends, O_CLOEXEC) == 0);
+        posix_spawn_file_actions_t actions;
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 3);
+        pid_t pid;
+        QT_EQ(posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ), 0);
+        posix_spawn_file_actions_destroy(&actions);
+        close(ends[1]);
+        char said[4] = "";
+        QT_CHECKF(read(ends[0], said, sizeof said) == 2 && !strcmp(said, "ok"),
+                  "%s: the child's heap does not work", how);
+        close(ends[0]);
+        qt_wait_exit(pid, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 2 && !strcmp(argv[1], "--fork-first"))
+        return fork_first(argv[2]);
     if (argc > 1 && !strcmp(argv[1], "--use-heap")) {
         use_heap(1);
         return 0;

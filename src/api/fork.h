@@ -1,0 +1,16 @@
+/*
+ * fork (M-34): what must happen around it, and who sees to it that it does. libquarry.so stands before libc (fork_shared.c),
+ * libquarry.a does not (fork_static.c).
+ */
+#ifndef QY_API_FORK_H
+#define QY_API_FORK_H
+
+/* At start-up, when malloc works. */
+void qy_fork_init(void);
+
+/* In the forking thread: takes every lock, in rank order; makes them usable again, in parent and child. */
+void qy_before_fork(void);
+void qy_after_fork_in_parent(void);
+void qy_after_fork_in_child(void);
+
+#endif

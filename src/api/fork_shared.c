@@ -1,0 +1,86 @@
+/*
+ * Our handlers must be the first that are registered: then they run last before the fork, when those of the program, which may
+ * allocate, or wait for a thread that does, are done. To register them at start-up costs every process 130 KiB of libc's pages, and
+ * most never fork. Here they are registered before the program first forks or registers its own
+ * (docs/decisions/0009-fork.md).
+ *
+ * Not seen here are libc's own forks, in system, popen and posix_spawn: their child runs nothing of ours.
+ */
+#include <dlfcn.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include "api/fork.h"
+#include "api/init.h"
+#include "base/lock.h"
+
+typedef void handler(void);
+
+/* glibc exports these; no header has them. */
+int __register_atfork(handler *before, handler *parent, handler *child, void *library);
+pid_t __fork(void);
+
+/* The next ones behind ours: libc's, or those of another library that stands before it. */
+static struct {
+    int (*register_atfork)(handler *before, handler *parent, handler *child, void *library);
+    pid_t (*fork)(void);
+    pid_t (*forkpty)(int *terminal, char *name, const struct termios *, const struct winsize *);
+    int (*daemon)(int keep_folder, int keep_files);
+} next;
+
+static uint32_t registered; /* atomic */
+static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
+
+extern void *const __dso_handle __attribute__((visibility("hidden")));
+
+/* At start-up, since dlsym takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. */
+void qy_fork_init(void)
+{
+    *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
+    *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
+    *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
+    *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
+}
+
+static void register_ours(void)
+{
+    qy_init();
+    /* Acquire: pairs with the release below. Nobody forks before they are registered, whoever does it. */
+    if (qy_load_acquire(&registered))
+        return;
+    qy_lock(&register_lock);
+    if (!registered && next.register_atfork(qy_before_fork, qy_after_fork_in_parent, qy_after_fork_in_child,
+                                            __dso_handle) == 0)
+        qy_store_release(&registered, 1);
+    qy_unlock(&register_lock);
+}
+
+/* What pthread_atfork calls, which is linked into each program and library. */
+QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child, void *library)
+{
+    register_ours();
+    return next.register_atfork(before, parent, child, library);
+}
+
+QY_EXPORT pid_t fork(void)
+{
+    register_ours();
+    return next.fork();
+}
+
+QY_EXPORT pid_t __fork(void)
+{
+    return fork();
+}
+
+QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
+{
+    register_ours();
+    return next.forkpty(terminal, name, mode, size);
+}
+
+QY_EXPORT int daemon(int keep_folder, int keep_files)
+{
+    register_ours();
+    return next.daemon(keep_folder, keep_files);
+}
