@@ -329,21 +329,26 @@ static void prefetch_runs(void *const *cells, unsigned count)
         __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
 }
 
-static void put_cells(struct qy_tcache *t, void **cells, unsigned count)
+/* Returns how many of them were others'. */
+static unsigned put_cells(struct qy_tcache *t, void **cells, unsigned count)
 {
     prefetch_runs(cells, count);
-    put_others_cells(cells, t ? put_own_cells(t, cells, count) : count);
+    unsigned others = t ? put_own_cells(t, cells, count) : count;
+    put_others_cells(cells, others);
+    return others;
 }
 
-void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count)
+/* The `count` oldest of the stack. Returns how many of them were others'. */
+static unsigned flush(struct qy_tcache *t, unsigned cls, unsigned count)
 {
     struct qy_stack *stack = &t->stacks[cls];
     void **base = stack->base;
-    put_cells(t, base, count);
+    unsigned others = put_cells(t, base, count);
     size_t left = (size_t)(stack->top - base) - count;
     QY_PROBE(TCACHE, EMPTIED, base[0], count * qy_classes[cls].stride);
     memmove(base, base + count, left * sizeof *base);
     stack->top = base + left;
+    return others;
 }
 
 void qy_cells_flush_all(struct qy_tcache *t)
@@ -351,7 +356,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         unsigned count = (unsigned)(t->stacks[cls].top - t->stacks[cls].base);
         if (count)
-            qy_cells_flush(t, cls, count);
+            flush(t, cls, count);
     }
 }
 
@@ -436,7 +441,8 @@ static void make_room(struct qy_tcache *t, unsigned cls)
     t->was_full[cls] = true;
     QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
     size_t slots = (size_t)(stack->limit - stack->base);
-    qy_cells_flush(t, cls, (unsigned)qy_min((slots + 1) / 2, CELLS_AT_MOST));
+    if (flush(t, cls, (unsigned)qy_min((slots + 1) / 2, CELLS_AT_MOST)))
+        t->turns[cls] = 0; /* what others allocate is not kept for long */
 }
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)

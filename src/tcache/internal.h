@@ -46,8 +46,7 @@ size_t qy_cell_slots_needed(void);
 void qy_cell_stacks_init(struct qy_tcache *t);
 void *qy_cell_take(struct qy_tcache *t,
                    unsigned cls); /* refills the stack when it is empty; NULL: no memory */
-void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls);       /* vetted; t may be NULL */
-void qy_cells_flush(struct qy_tcache *t, unsigned cls, unsigned count); /* the `count` oldest of the stack */
+void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t may be NULL */
 void qy_cells_flush_all(struct qy_tcache *t);
 
 /*
