@@ -9,7 +9,7 @@
 #include "tcache/internal.h"
 
 /* Bounds on one call's time: cells that it takes from runs or puts back, runs it takes them from, runs it collects from the inbox. */
-#define CELLS_AT_MOST 128
+#define CELLS_AT_MOST 32
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
 
@@ -338,16 +338,15 @@ static unsigned put_cells(struct qy_tcache *t, void **cells, unsigned count)
     return others;
 }
 
-/* The `count` oldest of the stack. Returns how many of them were others'. */
-static unsigned flush(struct qy_tcache *t, unsigned cls, unsigned count)
+/* Puts `count` cells of the stack back, from `from` on; the newest take their place. Returns how many of them were others'. */
+static unsigned flush(struct qy_tcache *t, unsigned cls, void **from, unsigned count)
 {
     struct qy_stack *stack = &t->stacks[cls];
-    void **base = stack->base;
-    unsigned others = put_cells(t, base, count);
-    size_t left = (size_t)(stack->top - base) - count;
-    QY_PROBE(TCACHE, EMPTIED, base[0], count * qy_classes[cls].stride);
-    memmove(base, base + count, left * sizeof *base);
-    stack->top = base + left;
+    unsigned others = put_cells(t, from, count);
+    QY_PROBE(TCACHE, EMPTIED, from[0], count * qy_classes[cls].stride);
+    size_t newest = qy_min(count, (size_t)(stack->top - from) - count);
+    memcpy(from, stack->top - newest, newest * sizeof *from);
+    stack->top -= count;
     return others;
 }
 
@@ -356,7 +355,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         unsigned count = (unsigned)(t->stacks[cls].top - t->stacks[cls].base);
         if (count)
-            flush(t, cls, count);
+            flush(t, cls, t->stacks[cls].base, count);
     }
 }
 
@@ -435,13 +434,18 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     return revive(t, cells[count - 1], cls);
 }
 
+/* The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. */
 static void make_room(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = &t->stacks[cls];
     t->was_full[cls] = true;
     QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
     size_t slots = (size_t)(stack->limit - stack->base);
-    if (flush(t, cls, (unsigned)qy_min((slots + 1) / 2, CELLS_AT_MOST)))
+    size_t count = qy_min((slots + 1) / 2, CELLS_AT_MOST), from = t->flushed_to[cls];
+    if (from + 2 * count > slots)
+        from = 0;
+    t->flushed_to[cls] = (uint16_t)(from + count);
+    if (flush(t, cls, stack->base + from, (unsigned)count))
         t->turns[cls] = 0; /* what others allocate is not kept for long */
 }
 

@@ -59,6 +59,7 @@ struct qy_tcache {
     bool made_room;                                 /* one gave way since the last time a chunk was missing */
     bool was_full[QY_CLASSES];                      /* a stack of cells had to give way: see widen_stack */
     uint8_t turns[QY_CLASSES];                      /* so often it was empty after that */
+    uint16_t flushed_to[QY_CLASSES];                /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES]; /* blocks of a class that another served: see qy_cell_take */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
