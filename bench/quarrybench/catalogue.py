@@ -1,6 +1,8 @@
 """The workloads: names, what they run, which figure stands for their time."""
 
 import dataclasses
+import math
+import random
 import struct
 import typing
 
@@ -112,6 +114,46 @@ def _special():
 def own():
     """The workloads of bench/workloads, in the order of the tables."""
     return [*_small(), *_big(), *_threads(), *_special()]
+
+
+def drawn(count, seed):
+    """Loads drawn at random, for the programs that nobody has thought of; the same for the same seed."""
+    return [_draw(seed, number) for number in range(1, count + 1)]
+
+
+def is_drawn(name):
+    return name.startswith("random-")
+
+
+def drawn_again(name):
+    """The load of that name, from a table of results."""
+    _, seed, number = name.split("-")
+    return _draw(int(seed), int(number))
+
+
+SECONDS_DRAWN = 0.3  # about what a drawn load takes under an ordinary allocator
+LIVE_AT_MOST = 64e6
+
+
+def _draw(seed, number):
+    r = random.Random(f"{seed}-{number}")
+    threads = r.choice([1, 1, 1, 2, 4, 8])
+    least = 2 ** r.uniform(3, 13)
+    most = min(least * 2 ** r.uniform(0.2, 8), M)
+    mean = (most - least) / math.log(most / least)
+    slots = int(max(4, min(2 ** r.uniform(3, 14), LIVE_AT_MOST / mean / threads)))
+    order = r.choice(["random", "random", "queue", "stack", "batch"])
+    write = r.choice([0, 1, 1, 1])  # most programs write what they ask for
+    resize, zeroed, aligned = r.choice([0, 0, 0, 10, 50]), r.choice([0, 0, 20]), r.choice([0, 0, 0, 20])
+    handed = r.choice([0, 0, 20, 100]) if threads > 1 else 0
+    operations = max(2 * slots, SECONDS_DRAWN / (60e-9 + mean * (0.07e-9 if write else 0.02e-9)) / threads)
+    parts = [(resize, "resized"), (zeroed, "zeroed"), (aligned, "aligned"), (handed, "handed on")]
+    about = (f"threads: {threads}, each {slots} blocks of {int(least)}-{int(most)} bytes, {order}" +
+             "".join(f", {part} % {what}" for part, what in parts if part) + ("" if write else ", only the ends written"))
+    return _ours(f"random-{seed}-{number}", "random", about, "random", f"threads={threads}", f"slots={slots}",
+                 f"least={int(least)}", f"most={int(most)}", f"order={order}", f"write={write}", f"resize={resize}",
+                 f"zeroed={zeroed}", f"aligned={aligned}", f"handed={handed}", f"ops={int(operations)}",
+                 figure="cpu_s" if threads == 1 else "wall_s")
 
 
 def trace(path):

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import fnmatch
 import pathlib
+import random
 import sys
 
 from . import allocators, build, catalogue, paths, plots, programs, record, report, results, rounds, verdict
@@ -53,6 +54,10 @@ def _parser():
     p.add_argument("--idle", type=int, nargs="?", const=1500, default=0, metavar="MS",
                    help="also the resident size after idling so long (default 1500 ms)")
     p.add_argument("--trace", action="append", default=[], metavar="FILE", help="replay a recorded trace")
+    p.add_argument("--random", type=_positive(int, "a number of loads"), metavar="N",
+                   help="so many loads drawn at random: threads, sizes, lifetimes, order")
+    p.add_argument("--seed", type=_positive(int, "a number of 1 to 999999"), metavar="SEED",
+                   help="of --random (default: another one each time; it stands in the names)")
     p.add_argument("--out", metavar="FOLDER", help="where results go (default bench/results/DATE)")
     p.add_argument("--from", dest="source", metavar="CSV", help="tables of an earlier run; with --out the plots too")
     p.add_argument("--list", action="store_true", help="workloads and allocators, then exit")
@@ -72,8 +77,12 @@ def _workloads(options):
         if not t.is_file():
             raise Usage(f"--trace: no file '{t}'")
     everything = [*catalogue.own(), *programs.all_programs()]
+    if options.seed and not options.random:
+        raise Usage("--seed is for --random N")
     chosen = [catalogue.trace(t) for t in traces]
-    if options.only or not traces:
+    if options.random:
+        chosen += catalogue.drawn(options.random, options.seed or random.randrange(1, 10**6))
+    if options.only or not chosen:
         named = [w for w in everything if not options.only or _matches(w, options.only)]
         if options.only and not named:
             raise Usage(f"--only: no workload matches '{','.join(options.only)}'; see --list")
@@ -130,6 +139,7 @@ def _render(samples, description, workloads, base, broken=None):
     peers = ["glibc", *allocators.DEBIAN]
     verdicts = [part for name in allocators.QUARRY_SETTINGS for part in verdict.text(run, name, peers)]
     failures = ["## Failed", "\n".join(f"- {m}" for m in broken.values())] if broken else []
+    head += report.drawn(run.workloads)
     everything = ["# Benchmark results", report.machine_text(description), *head, *report.details(run, base),
                   *verdicts, *failures]
     return run, "\n\n".join(everything) + "\n", "\n\n".join([*head, *report.latency_and_growth(run), *verdicts, *failures])
@@ -159,8 +169,8 @@ def _again(options):
     samples, description = results.from_csv(options.source)
     known = [*catalogue.own(), *programs.all_programs()]
     names = {w.name for w in known}
-    known += [catalogue.trace(pathlib.Path(n.removeprefix("trace-"))) for n in
-              dict.fromkeys(s.workload for s in samples) if n not in names]
+    known += [catalogue.drawn_again(n) if catalogue.is_drawn(n) else catalogue.trace(pathlib.Path(n.removeprefix("trace-")))
+              for n in dict.fromkeys(s.workload for s in samples) if n not in names]
     workloads = [_on_cpu(w, options) for w in known if not options.only or _matches(w, options.only)]
     samples = [s for s in samples if s.workload in {w.name for w in workloads}]
     if not samples:

@@ -172,6 +172,12 @@ def details(run, base):
     return parts
 
 
+def drawn(workloads):
+    """What the loads are that a name alone does not tell."""
+    lines = [f"- {w.name}: {w.about}" for w in workloads if w.group == "random"]
+    return ["## The loads drawn at random", "\n".join(lines)] if lines else []
+
+
 def latency_and_growth(run):
     """The absolute figures worth the terminal's room."""
     return [part for part in (_latency(run), _growth(run)) if part]

@@ -102,6 +102,22 @@ class Workloads(unittest.TestCase):
             runner.run(["sh", "-c", "kill -SEGV $$"], GLIBC)
 
 
+class Drawn(unittest.TestCase):
+    def test_the_same_seed_draws_the_same_loads_and_a_name_is_enough(self):
+        loads = catalogue.drawn(40, 7)
+        self.assertEqual(loads, catalogue.drawn(60, 7)[:40])
+        self.assertEqual(loads, [catalogue.drawn_again(w.name) for w in loads])
+        self.assertFalse({w.command for w in loads} & {w.command for w in catalogue.drawn(40, 8)})
+
+    def test_they_run_and_each_order_is_among_them(self):
+        orders = set()
+        for w in catalogue.drawn(40, 7):
+            orders |= {word for word in w.command if word.startswith("order=")}
+            sample = runner.run(w.with_scale(1e-3), GLIBC)
+            self.assertGreaterEqual(sample["ops"], 1, w.name)
+        self.assertEqual(len(orders), 4)
+
+
 class Traces(unittest.TestCase):
     def setUp(self):
         holder = tempfile.TemporaryDirectory()
@@ -160,7 +176,7 @@ class Reports(unittest.TestCase):
     def test_wrong_arguments_are_one_line_and_exit_2(self):
         for arguments in (["--nonsense"], ["--only", "no-such"], ["--rounds", "0"], ["--rounds", "x"],
                           ["--allocators", "nothing"], ["--lib", "x"], ["--lib", "x=/no/such"], ["extra"],
-                          ["--base", "nothing"], ["--trace", "/no/such"], ["record"], ["record", "-o", "x"]):
+                          ["--base", "nothing"], ["--trace", "/no/such"], ["--random", "0"], ["--seed", "3"], ["record"], ["record", "-o", "x"]):
             with self.subTest(arguments), contextlib.redirect_stderr(io.StringIO()) as complaint:
                 self.assertEqual(cli.main(arguments), 2)
                 self.assertEqual(complaint.getvalue().count("\n"), 1, complaint.getvalue())

@@ -146,5 +146,6 @@ uint64_t fragment(void);
 uint64_t latency(void);
 uint64_t growth(void);
 uint64_t replay(void);
+uint64_t random_load(void);
 
 #endif

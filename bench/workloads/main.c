@@ -24,7 +24,7 @@ static const struct workload {
     {"aligned", aligned}, {"zeroed", zeroed},
     {"many", many},       {"fragment", fragment},
     {"latency", latency}, {"growth", growth},
-    {"replay", replay},
+    {"replay", replay},   {"random", random_load},
 };
 
 static const struct workload *workload_find(const char *name)
