@@ -33,15 +33,6 @@ static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
 extern void *const __dso_handle __attribute__((visibility("hidden")));
 
-/* At start-up, since dlsym takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. */
-void qy_fork_init(void)
-{
-    *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
-    *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
-    *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
-    *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
-}
-
 static void register_ours(void)
 {
     qy_init();
@@ -62,16 +53,14 @@ QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child
     return next.register_atfork(before, parent, child, library);
 }
 
-QY_EXPORT pid_t fork(void)
+static pid_t fork_after_handlers(void)
 {
     register_ours();
     return next.fork();
 }
 
-QY_EXPORT pid_t __fork(void)
-{
-    return fork();
-}
+QY_EXPORT pid_t fork(void) __attribute__((alias("fork_after_handlers"), copy(fork_after_handlers)));
+QY_EXPORT pid_t __fork(void) __attribute__((alias("fork_after_handlers"), copy(fork_after_handlers)));
 
 QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
 {
@@ -83,4 +72,18 @@ QY_EXPORT int daemon(int keep_folder, int keep_files)
 {
     register_ours();
     return next.daemon(keep_folder, keep_files);
+}
+
+/*
+ * At start-up, since dlsym takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. Who opened
+ * this library with dlopen, or has another before it, does not fork through it.
+ */
+void qy_fork_init(void)
+{
+    *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
+    *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
+    *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
+    *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
+    if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
+        register_ours();
 }

@@ -307,6 +307,8 @@ MUTATIONS = [
              "    register_ours();\n    return next.fork();", "    return next.fork();", one("stress_fork"), "the first fork"),
     Mutation("M-34", "api/fork_shared.c", "a terminal's first fork goes unnoticed",
              "    register_ours();\n    return next.forkpty", "    return next.forkpty", one("stress_fork"), "the first fork"),
+    Mutation("M-34", "api/fork_shared.c", "who opens the library is not seen to fork past it",
+             "if (dlsym(RTLD_DEFAULT, \"fork\") != (void *)fork_after_handlers)", "if (!next.fork)", one("stress_fork"), "a process that opened"),
     Mutation("M-34", "api/fork_shared.c", "a program's handlers come before ours",
              "    register_ours();\n    return next.register_atfork", "    return next.register_atfork", one("stress_fork"), "the first fork"),
     Mutation("M-34", "api/fork.c", "the child keeps the thread caches' locks",

@@ -5,6 +5,7 @@
  */
 #include "stress_blocks.h"
 
+#include <dlfcn.h>
 #include <pty.h>
 #include <spawn.h>
 
@@ -402,8 +403,65 @@ QTEST(
     }
 }
 
+static void *(*opened_malloc)(size_t);
+static void (*opened_free)(void *);
+
+static void use_opened(void)
+{
+    void *blocks[40];
+    for (int i = 0; i < 40; i++)
+        QT_CHECK(blocks[i] = opened_malloc(1000 + (size_t)i * 7919));
+    for (int i = 0; i < 40; i++)
+        opened_free(blocks[i]);
+}
+
+static void *use_opened_on_and_on(void *context)
+{
+    while (!leave)
+        use_opened();
+    return context;
+}
+
+/* Without the preload: a program that opens the library for itself forks past it. */
+static int fork_opened(const char *library)
+{
+    void *opened = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    QT_CHECKF(opened, "%s", dlerror());
+    opened_malloc = (__typeof__(opened_malloc))dlsym(opened, "malloc");
+    opened_free = (__typeof__(opened_free))dlsym(opened, "free");
+    QT_CHECK(opened_malloc != malloc);
+    for (int i = 0; i < BUSY; i++)
+        thread_start(use_opened_on_and_on, NULL);
+    for (int i = 0; i < 100; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(20);
+            use_opened();
+            _exit(0);
+        }
+        qt_wait_exit(pid, 0);
+    }
+    _exit(0);
+}
+
+QTEST("a process that opened Quarry with dlopen forks while threads use it (M-34)")
+{
+    const char *library = getenv("QUARRY_LIB");
+    if (!library)
+        QT_SKIP("QUARRY_LIB does not say where it is");
+    pid_t pid = fork();
+    if (pid == 0) {
+        unsetenv("LD_PRELOAD");
+        execl("/proc/self/exe", "stress_fork", "--fork-opened", library, (char *)NULL);
+        _exit(126);
+    }
+    qt_wait_exit(pid, 0);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 2 && !strcmp(argv[1], "--fork-opened"))
+        return fork_opened(argv[2]);
     if (argc > 2 && !strcmp(argv[1], "--fork-first"))
         return fork_first(argv[2]);
     if (argc > 1 && !strcmp(argv[1], "--use-heap")) {
