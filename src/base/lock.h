@@ -10,7 +10,7 @@
 #include "base/compiler.h"
 
 enum qy_rank {
-    QY_RANK_INIT,     /* start-up, once */
+    QY_RANK_INIT,     /* start-up, and handlers of fork: once each */
     QY_RANK_ROSTER,   /* the list of thread caches, and of those no thread uses */
     QY_RANK_CACHE,    /* the runs of one thread cache */
     QY_RANK_ARENAS,   /* the list of arenas */
