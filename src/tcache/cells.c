@@ -446,7 +446,7 @@ static void make_room(struct qy_tcache *t, unsigned cls)
         from = 0;
     t->flushed_to[cls] = (uint16_t)(from + count);
     if (flush(t, cls, stack->base + from, (unsigned)count))
-        t->turns[cls] = 0; /* what others allocate is not kept for long */
+        t->turns[cls] = 0; /* no stack grows deep for what others allocate */
 }
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
