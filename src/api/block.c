@@ -181,7 +181,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
 
 enum kind { CELL, CHUNK, MAPPED };
 
-/* What a pointer is. Every pointer of the program passes here or through qy_tcache_push. */
+/* What a pointer is. Every pointer of the program passes here or through qy_tcache_push. A chunk may still be signed: kept, so free. */
 struct identity {
     enum kind kind;
     unsigned cls;           /* of a cell */
@@ -201,6 +201,15 @@ QY_INLINE struct identity identify(const void *mem)
     id.kind = id.arena ? CHUNK : MAPPED;
     if (id.kind == MAPPED && !qy_mapped_find(mem))
         qy_fatal(QY_INVALID_POINTER, mem, "Quarry never handed this out");
+    return id;
+}
+
+/* Of a pointer whose block is to stay. */
+static struct identity identify_live(const void *mem)
+{
+    struct identity id = identify(mem);
+    if (id.kind == CHUNK)
+        qy_freed_refuse(mem);
     return id;
 }
 
@@ -235,11 +244,19 @@ static QY_NOINLINE void free_uncached(struct identity id, void *mem)
     qy_tcache_leave(t);
 }
 
+static QY_COLD void perturb_freed(struct identity id, void *mem)
+{
+    if (id.kind == CHUNK)
+        qy_freed_refuse(mem); /* before the signature is gone */
+    if (id.kind != MAPPED)
+        memset(mem, (int)qy_options.perturb, usable(id, mem));
+}
+
 QY_INLINE void free_identified(struct identity id, void *mem)
 {
     struct qy_tcache *self = qy_self;
-    if (QY_UNLIKELY(qy_options.perturb) && id.kind != MAPPED)
-        memset(mem, (int)qy_options.perturb, usable(id, mem));
+    if (QY_UNLIKELY(qy_options.perturb))
+        perturb_freed(id, mem);
     if (id.kind == CHUNK && qy_chunk_push(self, mem))
         qy_tick(self);
     else
@@ -258,7 +275,7 @@ size_t qy_block_usable(const void *mem)
 {
     if (!mem)
         return 0;
-    return usable(identify(mem), mem);
+    return usable(identify_live(mem), mem);
 }
 
 /*
@@ -317,7 +334,7 @@ void *qy_block_resize(void *mem, size_t request)
 {
     if (request > PTRDIFF_MAX)
         return NULL;
-    struct identity id = identify(mem);
+    struct identity id = identify_live(mem);
     size_t have = usable(id, mem);
     if (id.kind != MAPPED && may_stay(id, have, request))
         return mem;

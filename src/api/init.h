@@ -7,7 +7,7 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 
-extern uint32_t qy_ready;
+QY_OURS uint32_t qy_ready;
 
 QY_COLD void qy_init_slow(void);
 

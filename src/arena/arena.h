@@ -44,7 +44,7 @@ struct qy_request {
     uintptr_t clean_from; /* the block's memory from here on is known to be zero */
 };
 
-extern struct qy_arena qy_main_arena;
+QY_OURS struct qy_arena qy_main_arena;
 
 /* A block of at least request->size, or NULL: no memory. Takes and drops the arena's lock. */
 void *qy_arena_take(struct qy_arena *a, struct qy_request *request);
@@ -65,8 +65,9 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool 
 bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
 
 /*
- * The gate: any pointer may be brought here. Returns its arena when it is a block in use whose tags and whose
- * neighbour's tags are what they should be; NULL when no arena's memory is there. Anything else is fatal.
+ * Any pointer may be brought here. Its arena when it is a block in use whose tags and whose neighbours' tags are what they
+ * should be; NULL when no arena's memory is there. Anything else is fatal. Not looked at: whether the block is free and signed
+ * (chunk/freed.h). Who frees it signs it, and learns it then.
  */
 struct qy_arena *qy_arena_vet(const void *mem);
 

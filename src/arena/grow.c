@@ -18,7 +18,7 @@ void qy_arena_set_top_locked(struct qy_arena *a, struct qy_chunk *top, char *end
 
 void qy_arena_check_top_locked(struct qy_arena *a)
 {
-    if ((char *)a->top + qy_chunk_size(a->top) != a->top_end || qy_chunk_tags(a->top) != QY_PREV_INUSE)
+    if (!qy_top_sound(a, a->top->size))
         qy_fatal(QY_CORRUPTED_TOP, qy_chunk_mem(a->top), "the size of top was written over");
 }
 

@@ -29,7 +29,7 @@ QY_INLINE unsigned qy_low_bit(uint64_t n)
 
 QY_INLINE unsigned qy_high_bit(uint64_t n)
 {
-    return 63u - (unsigned)__builtin_clzll(n);
+    return (unsigned)__builtin_clzll(n) ^ 63u; /* one instruction, where 63 - … is three */
 }
 
 QY_INLINE size_t qy_min(size_t a, size_t b)

@@ -12,6 +12,8 @@
 #define QY_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #define QY_EXPORT __attribute__((visibility("default")))
+/* Of a variable declared: it is of this very library, so it is found without a table of addresses. */
+#define QY_OURS extern __attribute__((visibility("hidden")))
 #define QY_NOINLINE __attribute__((noinline))
 #define QY_COLD __attribute__((noinline, cold))
 #define QY_INLINE static inline __attribute__((always_inline))

@@ -13,7 +13,7 @@
 #include "base/message.h"
 #include "chunk/chunk.h"
 
-extern uint64_t qy_freed_secret, qy_freed_factor; /* drawn at start-up; the factor is odd */
+QY_OURS uint64_t qy_freed_secret, qy_freed_factor; /* drawn at start-up; the factor is odd */
 
 /* Under any secrets: for who looks at another process. */
 QY_INLINE uint64_t qy_freed_signature_under(uint64_t secret, uint64_t factor, uintptr_t mem, size_t size)
@@ -31,6 +31,12 @@ QY_INLINE uint64_t qy_freed_signature(const void *mem)
 QY_INLINE bool qy_freed_is_signed(const void *mem)
 {
     return ((const uint64_t *)mem)[1] == qy_freed_signature(mem);
+}
+
+QY_INLINE void qy_freed_refuse(const void *mem)
+{
+    if (QY_UNLIKELY(qy_freed_is_signed(mem)))
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
 }
 
 QY_INLINE void qy_freed_sign(void *mem)

@@ -42,7 +42,7 @@ struct qy_arena;
 struct qy_granule {
     struct qy_arena *owner; /* never changes while the granule is registered */
     size_t padding[7];
-    struct qy_marks marks[QY_GRANULE_MARKS];
+    struct qy_marks marks[QY_GRANULE_MARKS + 2]; /* the last two stay zero: see qy_place_has_size_inside */
 };
 
 #define QY_LEAF_SHIFT (QY_GRANULE_SHIFT + 10)
@@ -53,7 +53,7 @@ struct qy_granule_leaf {
     struct qy_granule *granules[QY_LEAF_ENTRIES];
 };
 
-extern struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
+QY_OURS struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
 
 /* The granule of any address whatever; NULL when no chunk of ours can be there. */
 QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
@@ -83,7 +83,11 @@ void qy_granule_release(void *base);
 
 QY_INLINE struct qy_marks *qy_marks_at(struct qy_granule *g, uintptr_t address)
 {
-    return &g->marks[address / QY_MARKS_BYTES % QY_GRANULE_MARKS];
+    /* Index and size in one: compilers take a step for each. */
+    size_t offset = address / (QY_MARKS_BYTES / sizeof(struct qy_marks)) %
+                    (QY_GRANULE_MARKS * sizeof(struct qy_marks)) / sizeof(struct qy_marks) *
+                    sizeof(struct qy_marks);
+    return (struct qy_marks *)((char *)g->marks + offset);
 }
 
 QY_INLINE uint64_t qy_mark_bit(uintptr_t address)
@@ -94,12 +98,13 @@ QY_INLINE uint64_t qy_mark_bit(uintptr_t address)
 /* Where the marks of an address are. */
 struct qy_place {
     struct qy_marks *marks; /* NULL: no chunk of ours can be there */
-    uint64_t bit;
+    unsigned at;            /* the bit */
 };
 
 QY_INLINE struct qy_place qy_place_in(struct qy_granule *g, const struct qy_chunk *c)
 {
-    return (struct qy_place){qy_marks_at(g, (uintptr_t)c), qy_mark_bit((uintptr_t)c)};
+    return (struct qy_place){qy_marks_at(g, (uintptr_t)c),
+                             (unsigned)((uintptr_t)c / QY_ALIGNMENT % QY_MARKS_BITS)};
 }
 
 /* Of any address whatever. */
@@ -119,18 +124,18 @@ QY_INLINE struct qy_place qy_place_beside(struct qy_granule *g, const struct qy_
 
 QY_INLINE bool qy_place_begins(struct qy_place p)
 {
-    return p.marks && (qy_load_relaxed(&p.marks->begins) & p.bit);
+    return p.marks && (qy_load_relaxed(&p.marks->begins) >> p.at & 1);
 }
 
 /* A chunk begins, and it is in use; or it is free. */
 QY_INLINE bool qy_place_inuse(struct qy_place p)
 {
-    return p.marks && (qy_load_relaxed(&p.marks->begins) & qy_load_relaxed(&p.marks->inuse) & p.bit);
+    return p.marks && ((qy_load_relaxed(&p.marks->begins) & qy_load_relaxed(&p.marks->inuse)) >> p.at & 1);
 }
 
 QY_INLINE bool qy_place_free(struct qy_place p)
 {
-    return p.marks && (qy_load_relaxed(&p.marks->begins) & ~qy_load_relaxed(&p.marks->inuse) & p.bit);
+    return p.marks && ((qy_load_relaxed(&p.marks->begins) & ~qy_load_relaxed(&p.marks->inuse)) >> p.at & 1);
 }
 
 QY_INLINE bool qy_chunk_begins(const struct qy_chunk *c)
@@ -162,52 +167,59 @@ QY_INLINE bool qy_size_in_granule(const struct qy_chunk *c)
 QY_INLINE uint64_t qy_begins_behind(const struct qy_marks *marks, unsigned at)
 {
     return (qy_load_relaxed(&marks[0].begins) >> at >> 1) |
-           (qy_load_relaxed(&marks[1].begins) << (QY_MARKS_BITS - 1 - at));
+           (qy_load_relaxed(&marks[1].begins) << (~at % QY_MARKS_BITS));
+}
+
+/* The same from the marks of its granule alone: also false where these do not tell. */
+QY_INLINE bool qy_place_has_size_inside(struct qy_place p, size_t size)
+{
+    if (QY_UNLIKELY(size < QY_MIN_CHUNK))
+        return false;
+    if (size >=
+        QY_SIZE_IN_MARKS) /* the word is a size, and c's, when nothing begins from behind c to its end */
+        return qy_load_relaxed(&p.marks[1].inuse) == size && qy_load_relaxed(&p.marks[1].begins) == 0 &&
+               qy_load_relaxed(&p.marks[0].begins) >> p.at >> 1 == 0;
+    uint64_t behind = qy_begins_behind(p.marks, p.at);
+    if (size > QY_MARKS_BYTES) {
+        if (behind)
+            return false;
+        behind = qy_begins_behind(p.marks + 1, p.at);
+    }
+    /* Of the places behind c, the one at its end is the next chunk's, and the first that is set: none is below it. */
+    return behind << ((unsigned)(-size / QY_ALIGNMENT) % QY_MARKS_BITS) == (uint64_t)1 << (QY_MARKS_BITS - 1);
 }
 
 QY_INLINE bool qy_place_has_size(struct qy_place p, const struct qy_chunk *c, size_t size)
 {
-    if (QY_UNLIKELY(!qy_size_in_granule(c) || size < QY_MIN_CHUNK))
-        return qy_chunk_has_size(c, size);
-    unsigned at = (unsigned)((uintptr_t)c / QY_ALIGNMENT % QY_MARKS_BITS);
-    if (size >=
-        QY_SIZE_IN_MARKS) /* the word is a size, and c's, when nothing begins from behind c to its end */
-        return qy_load_relaxed(&p.marks[1].inuse) == size && qy_load_relaxed(&p.marks[1].begins) == 0 &&
-               qy_load_relaxed(&p.marks[0].begins) >> at >> 1 == 0;
-    /* Of the places behind c, the last one is the next chunk's, and the first that is set. */
-    size_t units = size / QY_ALIGNMENT;
-    uint64_t behind = qy_begins_behind(p.marks, at);
-    if (units > QY_MARKS_BITS) {
-        if (behind)
-            return false;
-        behind = qy_begins_behind(p.marks + 1, at);
-        units -= QY_MARKS_BITS;
-    }
-    uint64_t last = (uint64_t)1 << (units - 1);
-    return (behind & (last | (last - 1))) == last;
+    return QY_LIKELY(qy_size_in_granule(c)) ? qy_place_has_size_inside(p, size) : qy_chunk_has_size(c, size);
 }
 
 /* The rest: for places of the caller's arena, under its lock. */
+QY_INLINE uint64_t qy_place_bit(struct qy_place p)
+{
+    return (uint64_t)1 << p.at;
+}
+
 QY_INLINE void qy_place_set_begins(struct qy_place p)
 {
     if (!p.marks->begins)
         qy_store_relaxed(&p.marks->inuse, 0); /* a size may stand there */
-    qy_store_relaxed(&p.marks->begins, p.marks->begins | p.bit);
+    qy_store_relaxed(&p.marks->begins, p.marks->begins | qy_place_bit(p));
 }
 
 QY_INLINE void qy_place_clear_begins(struct qy_place p)
 {
-    qy_store_relaxed(&p.marks->begins, p.marks->begins & ~p.bit);
+    qy_store_relaxed(&p.marks->begins, p.marks->begins & ~qy_place_bit(p));
 }
 
 QY_INLINE void qy_place_set_inuse(struct qy_place p)
 {
-    qy_store_relaxed(&p.marks->inuse, p.marks->inuse | p.bit);
+    qy_store_relaxed(&p.marks->inuse, p.marks->inuse | qy_place_bit(p));
 }
 
 QY_INLINE void qy_place_set_free(struct qy_place p)
 {
-    qy_store_relaxed(&p.marks->inuse, p.marks->inuse & ~p.bit);
+    qy_store_relaxed(&p.marks->inuse, p.marks->inuse & ~qy_place_bit(p));
 }
 
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)

@@ -15,7 +15,7 @@ struct qy_options {
     bool dynamic_thresholds;
 };
 
-extern struct qy_options qy_options;
+QY_OURS struct qy_options qy_options;
 
 /*
  * Reads, in this order, each overruling the one before: the defaults or the classic profile, glibc's environment,

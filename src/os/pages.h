@@ -8,10 +8,10 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 
-extern size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
+QY_OURS size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
 
 /* Atomic: bytes taken into use so far that were not resident; and of these, those that had been, and were given back. */
-extern size_t qy_fresh_bytes, qy_again_bytes;
+QY_OURS size_t qy_fresh_bytes, qy_again_bytes;
 
 /* Whoever takes such memory counts it. */
 QY_INLINE void qy_count_fresh(size_t bytes, bool again)

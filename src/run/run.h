@@ -71,7 +71,7 @@ struct qy_class {
     uint64_t key; /* the header of a block in use */
 };
 
-extern struct qy_class qy_classes[QY_CLASSES];
+QY_OURS struct qy_class qy_classes[QY_CLASSES];
 
 /*
  * The stride that serves a request: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding

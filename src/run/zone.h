@@ -42,7 +42,7 @@ struct qy_zone {
     struct qy_lock lock;
 };
 
-extern struct qy_zone qy_zone;
+QY_OURS struct qy_zone qy_zone;
 
 /* Finds a place for the zone; the secret decides where. Without one, there are no runs. */
 void qy_zone_init(uint64_t secret);

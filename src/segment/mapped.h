@@ -49,7 +49,7 @@ struct qy_mapped_register {
 };
 
 /* For who looks from outside (observe/layout.c); all others call the functions. */
-extern struct qy_mapped_register qy_mapped;
+QY_OURS struct qy_mapped_register qy_mapped;
 
 struct qy_mapped_stats qy_mapped_stats(void);
 

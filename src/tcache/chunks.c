@@ -32,8 +32,8 @@ unsigned qy_chunk_class(size_t size)
 {
     if (size <= LARGEST_LINEAR)
         return (unsigned)(size / QY_ALIGNMENT) - 2;
-    unsigned doubling = qy_high_bit(size);
-    return LINEAR_CLASSES + (doubling - FIRST_DOUBLING) * 16 + (unsigned)(size >> (doubling - 4)) % 16;
+    unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
+    return LINEAR_CLASSES - FIRST_DOUBLING * 16 - 16 + doubling * 16 + (unsigned)(size >> (doubling - 4));
 }
 
 /* The first stack whose every block is at least this large. */
@@ -72,19 +72,19 @@ void qy_chunk_stacks_init(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
-static QY_NOINLINE void lay_out_stack(struct qy_tcache *t, unsigned cls)
+static void lay_out_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
     stack->base = stack->top = qy_tcache_slots(t, slots_for(cls));
     stack->limit = stack->base + slots_for(cls);
 }
 
-QY_INLINE struct qy_chunk_stack *open_stack(struct qy_tcache *t, unsigned cls)
+/* A stack that was never used looks full. False: it is. */
+static QY_NOINLINE bool opened(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (QY_UNLIKELY(!stack->base))
+    if (!t->chunks[cls].base)
         lay_out_stack(t, cls);
-    return stack;
+    return t->chunks[cls].top != t->chunks[cls].limit;
 }
 
 size_t qy_chunk_slots_needed(void)
@@ -95,7 +95,7 @@ size_t qy_chunk_slots_needed(void)
     return slots;
 }
 
-static void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
+QY_INLINE void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
 {
     void *mem = *--stack->top;
     t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
@@ -113,6 +113,15 @@ static const struct qy_chunk_stack *last_to_look_at(const struct qy_tcache *t,
     return size <= LARGEST_LINEAR ? stack : end - stack > LARGER_LOOKS ? stack + LARGER_LOOKS : end;
 }
 
+static QY_NOINLINE void *pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size)
+{
+    for (const struct qy_chunk_stack *last = last_to_look_at(t, stack, size); stack++ < last;) {
+        if (stack->top != stack->base)
+            return take_top(t, stack);
+    }
+    return NULL;
+}
+
 void *qy_chunk_pop(struct qy_tcache *t, size_t request)
 {
     if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
@@ -122,13 +131,9 @@ void *qy_chunk_pop(struct qy_tcache *t, size_t request)
     struct qy_chunk_stack *stack = &t->chunks[cls];
     if (slots_for(cls))
         QY_PROBE(TCACHE, ASKED, 0, size);
-    if (stack->top != stack->base && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
+    if (QY_LIKELY(stack->top != stack->base) && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
         return take_top(t, stack);
-    for (const struct qy_chunk_stack *last = last_to_look_at(t, stack, size); stack++ < last;) {
-        if (stack->top != stack->base)
-            return take_top(t, stack);
-    }
-    return NULL;
+    return pop_larger(t, stack, size);
 }
 
 static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size, size_t alignment)
@@ -181,64 +186,73 @@ void qy_chunks_flush_all(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
-/* After `cls`, in a round, the next stack that may hold a block; there is one. */
-static unsigned next_stocked(const struct qy_tcache *t, unsigned cls)
-{
-    for (cls++;; cls = (cls | 63) + 1) {
-        cls %= 64 * (sizeof t->stocked / sizeof t->stocked[0]);
-        uint64_t rest = t->stocked[cls / 64] >> (cls % 64);
-        if (rest)
-            return cls + qy_low_bit(rest);
-    }
-}
-
 /* One stack after the other gives all it has, until a quarter of the room is free. */
 static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
     t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
-        unsigned cls = t->flushed_last = next_stocked(t, t->flushed_last);
-        flush(t, &t->chunks[cls]);
-        t->stocked[cls / 64] &= ~((uint64_t)1 << (cls % 64));
+        t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
+        flush(t, &t->chunks[t->flushed_last]);
     }
 }
 
-static void put_on_top(struct qy_tcache *t, unsigned cls, unsigned count, size_t size)
+static QY_COLD void already_free(const void *mem)
 {
-    t->chunks[cls].top += count;
-    t->chunk_bytes += count * size;
-    t->stocked[cls / 64] |= (uint64_t)1 << (cls % 64);
+    qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
 }
 
 /* A block whose signature the program wrote over may be freed twice and not look it: here it is found all the same. */
-static void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
+QY_INLINE void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
 {
-    bool found = false;
-    for (void **slot = stack->base; slot < stack->top; slot++)
-        found |= *slot == mem;
-    if (QY_UNLIKELY(found))
-        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
+    void *const *slot = stack->base, *const *top = stack->top;
+    for (; top - slot >= 4; slot += 4) { /* compilers leave it at one a turn */
+        if (QY_UNLIKELY(slot[0] == mem || slot[1] == mem || slot[2] == mem || slot[3] == mem))
+            already_free(mem);
+    }
+    for (; slot < top; slot++) {
+        if (QY_UNLIKELY(*slot == mem))
+            already_free(mem);
+    }
+}
+
+QY_INLINE void put_on_top(struct qy_tcache *t, struct qy_chunk_stack *stack, void *mem, size_t size)
+{
+    qy_freed_sign_once(mem);
+    *stack->top++ = mem;
+    t->chunk_bytes += size;
+    QY_PROBE(TCACHE, PUT, mem, size);
+}
+
+static bool has_room(const struct qy_tcache *t, size_t size)
+{
+    return size <= LARGEST_LINEAR || t->chunk_bytes + size <= t->chunk_bytes_at_most;
+}
+
+static QY_NOINLINE bool push_slowly(struct qy_tcache *t, unsigned cls, void *mem, size_t size)
+{
+    struct qy_chunk_stack *stack = &t->chunks[cls];
+    if (stack->top == stack->limit && !opened(t, cls)) {
+        if (stack->limit != stack->base)
+            QY_PROBE(TCACHE, FULL, mem, size);
+        return false;
+    }
+    if (!has_room(t, size))
+        make_room(t);
+    put_on_top(t, stack, mem, size);
+    return true;
 }
 
 bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
-    if (size - QY_TAG_BYTES >= t->chunk_limit)
+    if (QY_UNLIKELY(size - QY_TAG_BYTES >= t->chunk_limit))
         return false;
     unsigned cls = qy_chunk_class(size);
-    struct qy_chunk_stack *stack = open_stack(t, cls);
+    struct qy_chunk_stack *stack = &t->chunks[cls];
     must_be_new(stack, mem);
-    if (stack->top == stack->limit) {
-        if (stack->limit != stack->base)
-            QY_PROBE(TCACHE, FULL, mem, size);
-        return false;
-    }
-    if (size > LARGEST_LINEAR && t->chunk_bytes + size > t->chunk_bytes_at_most)
-        make_room(t);
-    qy_freed_sign_once(mem);
-    *stack->top = mem;
-    put_on_top(t, cls, 1, size);
-    QY_PROBE(TCACHE, PUT, mem, size);
+    if (QY_UNLIKELY(stack->top == stack->limit || !has_room(t, size)))
+        return push_slowly(t, cls, mem, size);
+    put_on_top(t, stack, mem, size);
     return true;
 }
 
@@ -250,7 +264,10 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
         if (t->made_room)
             t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
         t->made_room = false;
-        struct qy_chunk_stack *stack = open_stack(t, qy_chunk_class(request->size));
+        unsigned cls = qy_chunk_class(request->size);
+        struct qy_chunk_stack *stack = &t->chunks[cls];
+        if (stack->top == stack->limit && !opened(t, cls))
+            return;
         request->stash = stack->top;
         request->room = (unsigned)(stack->limit - stack->top);
     }
@@ -258,6 +275,9 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request)
 {
-    if (request->stashed)
-        put_on_top(t, qy_chunk_class(request->size), request->stashed, request->size);
+    if (!request->stashed)
+        return;
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(request->size)];
+    stack->top += request->stashed;
+    t->chunk_bytes += request->stashed * request->size;
 }

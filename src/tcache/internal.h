@@ -14,7 +14,7 @@ struct qy_tcache *qy_tcache_enter_slow(void);
 void qy_tcache_leave_slow(struct qy_tcache *t);
 
 /* Where qy_self points before a thread's first use, and after its destructors ran: all zero, so the fast path refuses all. */
-extern struct qy_tcache qy_tcache_none, qy_tcache_dead;
+QY_OURS struct qy_tcache qy_tcache_none, qy_tcache_dead;
 
 QY_INLINE struct qy_tcache *qy_tcache_enter(void)
 {
@@ -59,7 +59,7 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 void qy_chunk_stacks_init(struct qy_tcache *t);
 void *qy_chunk_pop(struct qy_tcache *t, size_t request); /* NULL: nothing there that serves it */
 void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment);
-bool qy_chunk_push(struct qy_tcache *t, void *mem); /* false: no place for it */
+bool qy_chunk_push(struct qy_tcache *t, void *mem); /* vetted; false: no place for it */
 unsigned qy_chunk_class(size_t size);
 size_t qy_chunk_round(size_t size);
 size_t qy_chunk_slots_needed(void);

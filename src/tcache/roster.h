@@ -7,7 +7,7 @@
 #include "tcache/tcache.h"
 
 /* Where the list begins, for who looks from outside (observe/layout.c). */
-extern struct qy_tcache *qy_roster;
+QY_OURS struct qy_tcache *qy_roster;
 
 void qy_roster_init(void);
 

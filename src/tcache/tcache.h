@@ -54,13 +54,12 @@ struct qy_tcache {
     size_t chunk_limit;     /* requests below it may be served from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;                          /* of these, the one that gave way last */
-    uint64_t stocked[(QY_CHUNK_CLASSES + 63) / 64]; /* of these, bit i is set when stack i may hold a block */
-    bool made_room;                                 /* one gave way since the last time a chunk was missing */
-    bool was_full[QY_CLASSES];                      /* a stack of cells had to give way: see widen_stack */
-    uint8_t turns[QY_CLASSES];                      /* so often it was empty after that */
-    uint16_t flushed_to[QY_CLASSES];                /* the slot of a deep stack that gives way next */
-    uint8_t few[QY_CLASSES]; /* blocks of a class that another served: see qy_cell_take */
+    unsigned flushed_last;           /* of these, the one that gave way last */
+    bool made_room;                  /* one gave way since the last time a chunk was missing */
+    bool was_full[QY_CLASSES];       /* a stack of cells had to give way: see widen_stack */
+    uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
+    uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
+    uint8_t few[QY_CLASSES];         /* blocks of a class that another served: see qy_cell_take */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
@@ -87,7 +86,7 @@ QY_STATIC_ASSERT(offsetof(struct qy_tcache, stacks) - offsetof(struct qy_tcache,
                      QY_STACK_SCALE * QY_CELL_TAG_EXTRA,
                  "tag 0 leads to not_zero");
 
-extern QY_THREAD struct qy_tcache *qy_self;
+QY_OURS QY_THREAD struct qy_tcache *qy_self;
 
 /* A table of bytes takes no more lines than it must; and what is found in it is scaled in the address of a stack. */
 #define QY_STRIDE_UNIT 4

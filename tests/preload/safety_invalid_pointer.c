@@ -127,6 +127,25 @@ QTEST("pointers into a block, and to its end, are refused at every size (M-50)")
     safety_done();
 }
 
+/* Whatever the program writes where the size words would be, 8 bytes off a 16-byte boundary no block begins. */
+QTEST("a misaligned pointer is refused, with forged headers around it, too (M-50)")
+{
+    static const size_t sizes[] = {100, 2000, 40000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t *p = NULL, *next = malloc(sizes[i]), tries = 100;
+        do {
+            p = next;
+            next = malloc(sizes[i]);
+        } while ((char *)next != (char *)p + (p[-1] & ~(size_t)15) && --tries);
+        if (!tries)
+            continue; /* cells: their headers are no sizes */
+        p[0] = p[-1];
+        next[0] = next[-1];
+        refused_as(INVALID, p + 1, "forged headers", sizes[i]);
+    }
+    safety_done();
+}
+
 /* From p on to the end of its run: of this size, one block was ever handed out. Chunks of others may lie anywhere. */
 QTEST("where no block was handed out yet, none is found (M-50)")
 {
