@@ -6,8 +6,9 @@
 #include "options/options.h"
 #include "os/pages.h"
 
-/* What goes is often wanted again soon: so much of what was top keeps the memory of its marks until a tick. */
-#define MARKED_AT_MOST ((size_t)64 << 20)
+/* What goes is often wanted again soon: so much of what was top keeps the memory of its marks, a 64th, until a tick. */
+#define MARKED_AT_MOST ((size_t)256 << 20)
+#define MARKED_WITHOUT_TICKS ((size_t)64 << 20)
 
 void qy_arena_purge_marks_locked(struct qy_arena *a)
 {
@@ -26,7 +27,7 @@ static void shrunk(struct qy_arena *a, size_t bytes)
         a->clean_from = (uintptr_t)a->top_end;
     if (a->marked_to < a->top_end + bytes)
         a->marked_to = a->top_end + bytes;
-    if ((size_t)(a->marked_to - a->top_end) > MARKED_AT_MOST)
+    if ((size_t)(a->marked_to - a->top_end) > (qy_options.decay ? MARKED_AT_MOST : MARKED_WITHOUT_TICKS))
         qy_arena_purge_marks_locked(a);
 }
 
