@@ -142,8 +142,10 @@ static inline pthread_t thread_start_with(void *(*body)(void *), void *context, 
     pthread_t t;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
-    if (stack_bytes)
-        QT_EQ(pthread_attr_setstacksize(&attr, stack_bytes), 0);
+    if (stack_bytes) {
+        size_t least = (size_t)sysconf(_SC_THREAD_STACK_MIN); /* aarch64: 128 KiB */
+        QT_EQ(pthread_attr_setstacksize(&attr, stack_bytes > least ? stack_bytes : least), 0);
+    }
     int error = pthread_create(&t, &attr, body, context);
     QT_CHECKF(error == 0, "pthread_create: %s", strerror(error));
     pthread_attr_destroy(&attr);
