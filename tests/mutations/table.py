@@ -178,7 +178,7 @@ MUTATIONS = [
     Mutation("M-23", "tcache/thread.c", "what goes back too soon goes on going back",
              "too_soon ? qy_min(patience + 1, MOST_PATIENCE) : patience / 2", "too_soon ? 0 : patience / 2", one("mech_default_decay")),
     Mutation("M-10", "tcache/chunks.c", "a thread keeps no medium block before its first tick",
-             "    t->chunk_bytes_at_most = BYTES_AT_FIRST;\n}\n\nstatic QY_NOINLINE", "    t->chunk_bytes_at_most = 0;\n}\n\nstatic QY_NOINLINE", one("mech_default_tcache")),
+             "    t->chunk_bytes_at_most = BYTES_AT_FIRST;\n}\n\nstatic void lay_out_stack", "    t->chunk_bytes_at_most = 0;\n}\n\nstatic void lay_out_stack", one("mech_default_tcache")),
     Mutation("M-10 M-24", "tcache/cells.c", "every size has a run at once",
              "coarse != cls && t->few[cls] < FEW", "false", one("mech_default_tcache")),
     Mutation("M-10", "tcache/cells.c", "a stack that is emptied and filled in turns stays as it is",
