@@ -1,4 +1,4 @@
-# Debian's cross compiler, and an emulator for what it builds: cmake -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake
+# Debian's cross compiler: cmake -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

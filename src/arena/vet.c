@@ -7,7 +7,7 @@
 #include "base/probe.h"
 #include "segment/mapped.h"
 
-/* A chunk in use has its arena's tag, and the size that the marks say. */
+/* A chunk in use has its arena's A bit, and neither of the others. */
 QY_INLINE bool tags_sound(const struct qy_arena *a, size_t word)
 {
     return (word & (QY_TAG_BITS & ~QY_PREV_INUSE)) == qy_arena_tag(a);

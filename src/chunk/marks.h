@@ -157,7 +157,7 @@ bool qy_chunk_whole(const struct qy_chunk *c, size_t size);
 /* Whether the chunk that begins at `c` is of this size; costs the same for every size. */
 bool qy_chunk_has_size(const struct qy_chunk *c, size_t size);
 
-/* Whether the marks that the next function looks at lie in the granule of `c`. */
+/* Whether the marks that qy_place_has_size_inside looks at lie in the granule of `c`. */
 QY_INLINE bool qy_size_in_granule(const struct qy_chunk *c)
 {
     return ((uintptr_t)c & (QY_GRANULE_BYTES - 1)) < QY_GRANULE_BYTES - QY_SIZE_IN_MARKS;
@@ -170,7 +170,7 @@ QY_INLINE uint64_t qy_begins_behind(const struct qy_marks *marks, unsigned at)
            (qy_load_relaxed(&marks[1].begins) << (~at % QY_MARKS_BITS));
 }
 
-/* The same from the marks of its granule alone: also false where these do not tell. */
+/* Whether the chunk there is of this size, from the marks of its granule alone: false also where these do not tell. */
 QY_INLINE bool qy_place_has_size_inside(struct qy_place p, size_t size)
 {
     if (QY_UNLIKELY(size < QY_MIN_CHUNK))
@@ -194,12 +194,12 @@ QY_INLINE bool qy_place_has_size(struct qy_place p, const struct qy_chunk *c, si
     return QY_LIKELY(qy_size_in_granule(c)) ? qy_place_has_size_inside(p, size) : qy_chunk_has_size(c, size);
 }
 
-/* The rest: for places of the caller's arena, under its lock. */
 QY_INLINE uint64_t qy_place_bit(struct qy_place p)
 {
     return (uint64_t)1 << p.at;
 }
 
+/* The rest: for places of the caller's arena, under its lock. */
 QY_INLINE void qy_place_set_begins(struct qy_place p)
 {
     if (!p.marks->begins)
