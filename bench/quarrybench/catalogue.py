@@ -94,6 +94,38 @@ def _threads():
     ]
 
 
+def _public():
+    """The patterns of the benchmarks that others publish figures of; our own programs, not theirs."""
+    g, wall = "public", "wall_s"
+
+    def ours(name, about, run, *parameters, quick=False, **fields):
+        return _ours(name, g, about, run, *parameters, in_quick=quick, **fields)
+
+    return [
+        ours("larson-1", "5000 blocks handed from thread to thread, 8-1000 bytes", "larson", "threads=1"),
+        ours("larson-4", "the same, 4 threads at a time", "larson", figure=wall, quick=True),
+        ours("sh6", "size after size, freed in order and in reverse, a fifth stays", "sh", "ops=4e6", quick=True),
+        ours("sh8", "the same in 4 threads, some blocks freed by another", "sh", "threads=4", "share=4", "ops=3e6",
+             figure=wall),
+        ours("xmalloc", "2 producers, 2 consumers, arrays of 4096 blocks, 8-512 bytes", "xmalloc", "ops=15e5",
+             figure=wall),
+        ours("xmalloc-fixed", "the same, 64 bytes", "xmalloc", "least=64", "most=64", figure=wall, quick=True),
+        ours("mstress", "4 threads, again and again new ones, blocks exchanged, some of 100 KiB", "mstress",
+             figure=wall, quick=True),
+        ours("rptest", "4 threads, 8-16000 bytes, every third block freed by the next thread", "rptest", figure=wall,
+             quick=True),
+        ours("alloc-test", "25,000 live blocks, a few slots drawn often, 16-1023 bytes", "alloc-test", quick=True),
+        ours("glibc-simple", "batches of 25-1600 of one size, 16-256 bytes, not written", "glibc-simple", "ops=8e6"),
+        ours("glibc-simple-1k", "the same, 1024 bytes", "glibc-simple", "least=1024", "most=1024", "ops=15e5"),
+        ours("glibc-simple-4k", "the same, 4096 bytes", "glibc-simple", "least=4096", "most=4096", "ops=3e5"),
+        ours("glibc-thread-2", "2 threads, random replacement, not written", "glibc-thread", "ops=12e6", figure=wall),
+        ours("glibc-thread-8", "the same, 8 threads", "glibc-thread", "threads=8", "ops=12e6", figure=wall),
+        ours("cfrac", "numbers of many digits, dropped after one operation", "cfrac", quick=True),
+        ours("espresso", "covers of bit sets split, joined, sorted, 16-400 bytes", "espresso", "ops=2e6"),
+        ours("map-churn", "a search tree of 200,000 nodes of 48-64 bytes", "map", "ops=6e4"),
+    ]
+
+
 def _special():
     growth = [_ours(f"growth-1e{n}", "growth", f"cost of an operation at 10^{n} live blocks", "growth",
                     f"live=1e{n}", "ops=2e6", figure="replace_ns", in_quick=n <= 5, by_name_only=n > 7,
@@ -113,7 +145,7 @@ def _special():
 
 def own():
     """The workloads of bench/workloads, in the order of the tables."""
-    return [*_small(), *_big(), *_threads(), *_special()]
+    return [*_small(), *_big(), *_threads(), *_public(), *_special()]
 
 
 def drawn(count, seed):

@@ -88,11 +88,25 @@ static inline void touch(void *block, size_t size)
         *(volatile unsigned char *)(bytes + at) = TAG;
 }
 
-static inline void *take(size_t size)
+/* Not written: what is, is up to the caller. For patterns of programs that write little of their blocks. */
+static inline void *take_bare(size_t size)
 {
     void *block = malloc(size);
     if (!block)
         die("malloc");
+    return block;
+}
+
+static inline void *take_ends(size_t size)
+{
+    volatile unsigned char *block = take_bare(size);
+    block[0] = block[size - 1] = TAG;
+    return (void *)block;
+}
+
+static inline void *take(size_t size)
+{
+    void *block = take_bare(size);
     touch(block, size);
     return block;
 }
@@ -120,8 +134,40 @@ void own_pages_drop(void *pages, size_t bytes);
 /* Runs work(0..count-1), each in a thread of its own, and waits for all. */
 void threads_run(unsigned count, void (*work)(unsigned index));
 
+/* As threads_run, but a single one is the main thread: the program stays one without threads. */
+void threads_run_or_main(unsigned count, void (*work)(unsigned index));
+
 double now_seconds(void); /* CLOCK_MONOTONIC */
 double cpu_seconds(void); /* of all threads of the process: steady while others use the machine */
+
+/* --- parcels between threads (channel.c) --- */
+
+enum { CHANNEL_ROOM = 16 };
+
+/* Bounded: who puts into a full one waits, and so does who gets from an empty one. */
+struct channel {
+    pthread_mutex_t lock;
+    pthread_cond_t not_empty, not_full;
+    void *parcels[CHANNEL_ROOM];
+    unsigned count, first;
+};
+
+void channel_open(struct channel *c);
+void channel_put(struct channel *c, void *parcel);
+void *channel_get(struct channel *c);
+
+/* producers= threads make parcels and put them into one channel, consumers= threads drop what they get from
+ * there, until ops= blocks have passed. The struct has what holds without these parameters. Returns the number
+ * of blocks. */
+struct delivery {
+    unsigned producers, consumers;
+    uint64_t operations;
+    unsigned blocks_in_parcel;
+    void *(*make)(struct rng *r);
+    void (*drop)(void *parcel);
+};
+
+uint64_t delivery_run(const struct delivery *defaults);
 
 /* --- the workloads --- */
 
@@ -147,5 +193,16 @@ uint64_t latency(void);
 uint64_t growth(void);
 uint64_t replay(void);
 uint64_t random_load(void);
+uint64_t larson(void);
+uint64_t sh(void);
+uint64_t xmalloc(void);
+uint64_t mstress(void);
+uint64_t rptest(void);
+uint64_t alloc_test(void);
+uint64_t glibc_simple(void);
+uint64_t glibc_thread(void);
+uint64_t cfrac(void);
+uint64_t espresso(void);
+uint64_t map(void);
 
 #endif

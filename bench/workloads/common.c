@@ -142,6 +142,14 @@ void threads_run(unsigned count, void (*work)(unsigned index))
         pthread_join(ids[i], NULL);
 }
 
+void threads_run_or_main(unsigned count, void (*work)(unsigned index))
+{
+    if (count == 1)
+        work(0);
+    else
+        threads_run(count, work);
+}
+
 static double clock_seconds(clockid_t clock)
 {
     struct timespec t;

@@ -5,15 +5,6 @@
  */
 #include "bench.h"
 
-static void *take_untouched(size_t size)
-{
-    volatile unsigned char *block = malloc(size);
-    if (!block)
-        die("malloc");
-    block[0] = block[size - 1] = TAG;
-    return (void *)block;
-}
-
 uint64_t large(void)
 {
     struct sizes sizes;
@@ -28,7 +19,7 @@ uint64_t large(void)
         void **slot = &live[rng_below(&r, slots)];
         size_t size = sizes_pick(&sizes, &r);
         give(*slot);
-        *slot = touched ? take(size) : take_untouched(size);
+        *slot = touched ? take(size) : take_ends(size);
     }
     for (size_t i = 0; i < slots; i++)
         give(live[i]);

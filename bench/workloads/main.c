@@ -14,17 +14,23 @@ static const struct workload {
     const char *name;
     uint64_t (*run)(void);
 } workloads[] = {
-    {"churn", churn},     {"lifo", lifo},
-    {"fifo", fifo},       {"expiry", expiry},
-    {"trees", trees},     {"strings", strings},
-    {"grow", grow},       {"batch", batch},
-    {"ring", ring},       {"lopsided", lopsided},
-    {"server", server},   {"sharing-active", sharing_active},
-    {"large", large},     {"sharing-passive", sharing_passive},
-    {"aligned", aligned}, {"zeroed", zeroed},
-    {"many", many},       {"fragment", fragment},
-    {"latency", latency}, {"growth", growth},
-    {"replay", replay},   {"random", random_load},
+    {"churn", churn},       {"lifo", lifo},
+    {"fifo", fifo},         {"expiry", expiry},
+    {"trees", trees},       {"strings", strings},
+    {"grow", grow},         {"batch", batch},
+    {"ring", ring},         {"lopsided", lopsided},
+    {"server", server},     {"sharing-active", sharing_active},
+    {"large", large},       {"sharing-passive", sharing_passive},
+    {"aligned", aligned},   {"zeroed", zeroed},
+    {"many", many},         {"fragment", fragment},
+    {"latency", latency},   {"growth", growth},
+    {"replay", replay},     {"random", random_load},
+    {"larson", larson},     {"sh", sh},
+    {"xmalloc", xmalloc},   {"mstress", mstress},
+    {"rptest", rptest},     {"alloc-test", alloc_test},
+    {"cfrac", cfrac},       {"glibc-simple", glibc_simple},
+    {"map", map},           {"glibc-thread", glibc_thread},
+    {"espresso", espresso},
 };
 
 static const struct workload *workload_find(const char *name)
