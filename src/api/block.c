@@ -12,12 +12,14 @@
 #include "run/run.h"
 #include "segment/filled.h"
 #include "segment/mapped.h"
-#include "tcache/internal.h"
+#include "tcache/kept.h"
 #include "tcache/roster.h"
 
-static bool served_by_runs(size_t request)
+/* The class of cells that serves a request; 0: chunks do. */
+static unsigned class_for(size_t request)
 {
-    return request <= qy_options.run_max && qy_options.run_max && qy_zone.lo;
+    bool runs = request <= qy_options.run_max && qy_options.run_max && qy_zone.lo;
+    return runs ? qy_cell_class(request) : 0;
 }
 
 static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
@@ -67,9 +69,10 @@ static QY_COLD void give_way(void)
 /* What most calls come here for: the fast path found a stack empty. */
 static void *refill(struct qy_tcache *t, size_t request)
 {
-    if (request >= qy_load_relaxed(&t->request_limit) || !served_by_runs(request))
+    unsigned cls = request < qy_load_relaxed(&t->request_limit) ? class_for(request) : 0;
+    if (!cls)
         return NULL;
-    void *cell = qy_cell_take(t, qy_cell_stride(request) / QY_CELL_UNIT);
+    void *cell = qy_cell_take(t, cls);
     qy_tick(t);
     return cell;
 }
@@ -79,7 +82,8 @@ static void *take_once(size_t request, uintptr_t *clean_from)
     struct qy_tcache *t = qy_tcache_enter();
     if (t && QY_UNLIKELY(qy_tcache_is_asked(t)))
         qy_tcache_answer(t);
-    void *mem = t && served_by_runs(request) ? qy_cell_take(t, qy_cell_stride(request) / QY_CELL_UNIT) : NULL;
+    unsigned cls = class_for(request);
+    void *mem = t && cls ? qy_cell_take(t, cls) : NULL;
     if (!mem) {
         struct qy_request r = {.size = qy_chunk_size_for(request)};
         mem = take_chunk(t, &r);
@@ -104,14 +108,14 @@ static QY_NOINLINE void *take_uncached(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-/* A chunk that the thread keeps; nothing of it is known to be zero. */
+/* A block that the thread keeps; nothing of it is known to be zero. */
 static void *take_kept(struct qy_tcache *t, size_t request, const uintptr_t *clean_from)
 {
     /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
-    return clean_from && qy_options.classic ? NULL : qy_chunk_pop(t, request);
+    return clean_from && qy_options.classic ? NULL : qy_medium_pop(t, request);
 }
 
-static QY_NOINLINE void *take_slow(size_t request, uintptr_t *clean_from)
+void *qy_block_take_slow(size_t request, uintptr_t *clean_from)
 {
     struct qy_tcache *t = qy_self;
     void *mem = refill(t, request);
@@ -133,7 +137,7 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
         *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_self;
     void *mem = request >= qy_load_relaxed(&t->request_limit) ? take_kept(t, request, clean_from) : NULL;
-    return QY_LIKELY(mem != NULL) ? mem : take_slow(request, clean_from);
+    return QY_LIKELY(mem != NULL) ? mem : qy_block_take_slow(request, clean_from);
 }
 
 static void *take_aligned_once(size_t alignment, size_t request)
@@ -165,7 +169,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
     qy_init();
     /* A cell is as aligned as its stride is (run.h). */
     size_t stride = qy_align_up(request + QY_CELL_HEADER_BYTES, alignment);
-    if (served_by_runs(stride - QY_CELL_HEADER_BYTES)) {
+    if (stride - QY_CELL_HEADER_BYTES <= QY_RUN_SMALL && class_for(stride - QY_CELL_HEADER_BYTES)) {
         void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
         if (!cell || (uintptr_t)cell % alignment == 0)
             return cell;
@@ -193,8 +197,9 @@ QY_INLINE struct identity identify(const void *mem)
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
         size_t tag;
-        bool sound = qy_tcache_vet(qy_self, mem, &tag);
-        id.cls = sound ? (unsigned)(tag / QY_CELL_UNIT) : qy_cell_vet(mem);
+        /* A thread that never had one of the size has no key for it, which a header must not be. */
+        bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(qy_self, mem, &tag);
+        id.cls = sound ? qy_class_of_stride(tag - QY_CELL_TAG_EXTRA) : qy_cell_vet(mem);
         return id;
     }
     id.arena = qy_arena_vet(mem);
@@ -216,7 +221,7 @@ static struct identity identify_live(const void *mem)
 static size_t usable(struct identity id, const void *mem)
 {
     if (id.kind == CELL)
-        return id.cls * QY_CELL_UNIT - QY_CELL_HEADER_BYTES;
+        return qy_class_stride(id.cls) - QY_CELL_HEADER_BYTES;
     return qy_chunk_usable(qy_mem_chunk(mem));
 }
 
@@ -225,8 +230,8 @@ static void put_home(struct qy_arena *a, void *mem, bool wait)
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
     if (QY_UNLIKELY(qy_may_be_huge(size)))
         qy_filled_gone(mem, size);
-    qy_freed_sign_once(mem);
-    qy_arena_put(a, &mem, 1, wait);
+    qy_freed_sign_once(mem, qy_seals.arena);
+    qy_arena_put(a, &mem, 1, qy_seals.arena, wait);
 }
 
 static QY_NOINLINE void free_uncached(struct identity id, void *mem)
@@ -263,12 +268,25 @@ QY_INLINE void free_identified(struct identity id, void *mem)
         free_uncached(id, mem);
 }
 
-void qy_block_free(void *mem)
+static QY_NOINLINE void free_slow(void *mem)
 {
     if (!mem)
         return;
     qy_init();
     free_identified(identify(mem), mem);
+}
+
+void qy_block_free(void *mem)
+{
+    struct qy_tcache *t = qy_self;
+    if ((uintptr_t)mem - t->zone_from >= t->zone_span) {
+        struct qy_sound sound = qy_arena_sound_block(mem);
+        if (QY_LIKELY(sound.granule != NULL) && QY_LIKELY(qy_kept_push(t, mem, sound))) {
+            qy_tick(t);
+            return;
+        }
+    }
+    free_slow(mem);
 }
 
 size_t qy_block_usable(const void *mem)
@@ -311,7 +329,7 @@ static void *take_to_copy(struct identity id, size_t have, size_t request)
 {
     if (id.kind != CHUNK || request > COPY_RATHER || qy_options.classic)
         return NULL;
-    return request > have ? qy_chunk_pop(qy_self, room_for(have, request)) : qy_block_take(request, NULL);
+    return request > have ? qy_kept_pop(qy_self, room_for(have, request)) : qy_block_take(request, NULL);
 }
 
 static void *resize_in_place(struct identity id, void *mem, size_t have, size_t request)

@@ -10,6 +10,9 @@
 /* NULL: no memory, or a request beyond PTRDIFF_MAX. The block is known to be zero from *clean_from on, if not NULL. */
 void *qy_block_take(size_t request, uintptr_t *clean_from);
 
+/* The same when the thread is known to keep none that serves it. */
+void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
+
 /* At a multiple of `alignment`, a power of two. */
 void *qy_block_take_aligned(size_t alignment, size_t request);
 

@@ -23,13 +23,14 @@ static struct qy_lock init_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
 static void set_up(void)
 {
-    uint64_t secrets[QY_CLASSES + 4];
+    uint64_t secrets[QY_CLASSES + 7];
     qy_pages_init();
     qy_options_load(&quarry_conf ? quarry_conf : NULL);
-    qy_secret_draw(secrets, QY_CLASSES + 4);
+    qy_secret_draw(secrets, QY_CLASSES + 7);
     qy_classes_init(secrets);
     qy_freed_secret = secrets[QY_CLASSES];
     qy_freed_factor = secrets[QY_CLASSES + 3] | 1;
+    qy_seals_init(secrets + QY_CLASSES + 4, !qy_options.classic);
     qy_mapped_init(secrets[QY_CLASSES + 1]);
     qy_arena_init();
     if (qy_options.run_max)

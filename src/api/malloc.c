@@ -8,14 +8,21 @@
 
 #include "api/block.h"
 #include "quarry/quarry.h"
-#include "tcache/tcache.h"
+#include "tcache/kept.h"
 
-static QY_NOINLINE void *malloc_slow(size_t size)
+static QY_NOINLINE void *malloc_uncached(size_t size)
 {
-    void *mem = qy_block_take(size, NULL);
+    void *mem = qy_block_take_slow(size, NULL);
     if (QY_UNLIKELY(!mem))
         errno = ENOMEM;
     return mem;
+}
+
+static QY_NOINLINE void *malloc_slow(size_t size)
+{
+    struct qy_tcache *t = qy_self;
+    void *mem = size >= qy_load_relaxed(&t->request_limit) ? qy_medium_pop(t, size) : NULL;
+    return QY_LIKELY(mem != NULL) ? mem : malloc_uncached(size);
 }
 
 QY_EXPORT void *malloc(size_t size)

@@ -7,7 +7,9 @@
 #define QY_ARENA_ARENA_H
 
 #include "base/lock.h"
+#include "base/probe.h"
 #include "bin/bin.h"
+#include "chunk/sound.h"
 #include "segment/break.h"
 #include "segment/subheap.h"
 
@@ -38,6 +40,7 @@ struct qy_arena {
 struct qy_request {
     size_t size;      /* of the chunk: qy_chunk_size_for */
     size_t alignment; /* of the block; 0: that of any block */
+    uint32_t mark;    /* of who has the blocks in the stash (chunk/seal.h) */
     void **stash;     /* room for more blocks of the same size, should they be at hand */
     unsigned room;
     unsigned stashed;     /* how many were put there */
@@ -59,17 +62,47 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
  * Gives `count` blocks back that qy_arena_vet passed and that were signed since, so that they look free to who looks in. When another thread is busy in the arena, `wait` says whether to wait
  * or to leave the blocks in the inbox.
  */
-void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait);
+void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark, bool wait);
 
 /* Makes a block at least `size` bytes large where it is, better `wanted`; false when that cannot be. */
 bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
+
+/* Top ends where its segment ends. */
+QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
+{
+    return (word & QY_TAG_BITS) == QY_PREV_INUSE && (char *)a->top + qy_word_size(word) == a->top_end;
+}
+
+/* What of a sealed block can be told without a lock, the word behind it included; granule NULL: qy_arena_vet_slow finds out. */
+QY_INLINE struct qy_sound qy_arena_sound_block(const void *mem)
+{
+    QY_PROBE(GATE, ASKED, mem, 0);
+    struct qy_sound s = qy_sound_itself(mem);
+    if (QY_UNLIKELY(!s.granule))
+        return s;
+    const struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
+    size_t word = qy_load_relaxed(&next->size);
+    if (QY_LIKELY(qy_word_behind_sound(next, word)))
+        return s;
+    const struct qy_arena *a = qy_load_acquire(&s.granule->owner);
+    if (next != a->top || !qy_top_sound(a, word))
+        s.granule = NULL;
+    return s;
+}
+
+struct qy_arena *qy_arena_vet_slow(const void *mem);
 
 /*
  * Any pointer may be brought here. Its arena when it is a block in use whose tags and whose neighbours' tags are what they
  * should be; NULL when no arena's memory is there. Anything else is fatal. Not looked at: whether the block is free and signed
  * (chunk/freed.h). Who frees it signs it, and learns it then.
  */
-struct qy_arena *qy_arena_vet(const void *mem);
+QY_INLINE struct qy_arena *qy_arena_vet(const void *mem)
+{
+    struct qy_sound sound = qy_arena_sound_block(mem);
+    /* Acquire: pairs with the release in qy_granule_claim. */
+    return QY_LIKELY(sound.granule != NULL) ? qy_load_acquire(&sound.granule->owner) : qy_arena_vet_slow(mem);
+}
 
 /* Gives free memory back: whole pages inside free chunks, and top down to `pad`. True: something was given back. */
 bool qy_arena_trim(struct qy_arena *a, size_t pad);

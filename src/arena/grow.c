@@ -11,7 +11,7 @@
 void qy_arena_set_top_locked(struct qy_arena *a, struct qy_chunk *top, char *end)
 {
     qy_chunk_mark(top);
-    qy_chunk_set_head(top, (size_t)(end - (char *)top), QY_PREV_INUSE);
+    qy_chunk_set_free(top, (size_t)(end - (char *)top), QY_PREV_INUSE);
     a->top = top;
     a->top_end = end;
 }
@@ -47,14 +47,14 @@ static void retire_top_locked(struct qy_arena *a)
     size_t before_inuse = QY_PREV_INUSE;
     a->top = NULL;
     if (rest >= QY_MIN_CHUNK) {
-        qy_chunk_set_head(old, rest, QY_PREV_INUSE);
+        qy_chunk_set_used(old, rest, QY_PREV_INUSE);
         qy_chunk_mark_inuse(old);
     } else if (rest) {
         fence = old; /* too small for a chunk of its own */
     }
     qy_chunk_mark(fence);
     qy_chunk_mark_inuse(fence);
-    qy_chunk_set_head(fence, QY_ALIGNMENT, before_inuse | qy_arena_tag(a));
+    qy_chunk_set_head(fence, QY_ALIGNMENT, before_inuse | qy_arena_tag(a), qy_seals.arena);
     if (rest >= QY_MIN_CHUNK)
         qy_arena_coalesce_locked(a, old);
 }
@@ -74,9 +74,10 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
         qy_break_undo(&a->brk, &piece);
         return false;
     }
+    qy_granules_open(piece.from, piece.to);
     count_system(a, (size_t)(piece.to - piece.from));
     if (piece.continues && top_in_break) {
-        qy_chunk_set_size(a->top, have + (size_t)(piece.to - piece.from));
+        qy_chunk_resize_free(a->top, have + (size_t)(piece.to - piece.from));
         a->top_end = piece.to;
         return true;
     }
@@ -101,7 +102,7 @@ static bool grow_subheap_locked(struct qy_arena *a, size_t size)
         padded = more;
     }
     count_system(a, padded);
-    qy_chunk_set_size(a->top, qy_arena_top_size(a) + padded);
+    qy_chunk_resize_free(a->top, qy_arena_top_size(a) + padded);
     a->top_end += padded;
     return true;
 }

@@ -14,12 +14,6 @@ QY_INLINE size_t qy_arena_tag(const struct qy_arena *a)
     return a == &qy_main_arena ? 0 : QY_NON_MAIN_ARENA;
 }
 
-/* Top ends where its segment ends. */
-QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
-{
-    return (word & QY_TAG_BITS) == QY_PREV_INUSE && (char *)a->top + (word & ~QY_TAG_BITS) == a->top_end;
-}
-
 /* The largest chunk that goes into a fast bin, from the request that mallopt speaks of: ptmalloc's rounding (M-11). */
 QY_INLINE size_t qy_arena_largest_fast(void)
 {

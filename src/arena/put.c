@@ -55,6 +55,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         age |= age_of_larger(prev, size);
         qy_bin_unlink(&a->bins, prev);
         qy_place_clear_begins(place);
+        qy_chunk_void(c);
         size += qy_chunk_size(prev);
         c = prev;
         QY_PROBE(BLOCK, MERGED_BACK, c, size);
@@ -63,7 +64,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         qy_arena_check_top_locked(a);
         size += qy_chunk_size(next);
         qy_place_clear_begins(next_place);
-        qy_chunk_set_head(c, size, QY_PREV_INUSE);
+        qy_chunk_set_free(c, size, QY_PREV_INUSE);
         a->top = c;
         QY_PROBE(TOP, MERGED_BACK, c, size);
         return size;
@@ -75,9 +76,9 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         size += qy_chunk_size(next);
         QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
     } else {
-        next->size &= ~QY_PREV_INUSE;
+        qy_chunk_set_prev_inuse(next, false);
     }
-    qy_chunk_set_head(c, size, QY_PREV_INUSE | age);
+    qy_chunk_set_free(c, size, QY_PREV_INUSE | age);
     qy_chunk_set_foot(c, size);
     qy_bin_insert(&a->bins, c);
     return size;
@@ -122,8 +123,12 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
  * The inbox: a stack that any thread pushes to and only the holder of the lock empties, all at once, so no ABA. The link
  * stands in the first word of the block, hidden by the secret and checked when it is read back.
  */
-static void inbox_push(struct qy_arena *a, void *mem)
+static void inbox_push(struct qy_arena *a, void *mem, uint32_t mark)
 {
+    if (mark != qy_seals.arena) {
+        qy_freed_unsign(mem, mark);
+        qy_freed_sign(mem, qy_seals.arena);
+    }
     QY_PROBE(INBOX, PUT, mem, qy_chunk_size(qy_mem_chunk(mem)));
     void *head = qy_load_relaxed(&a->inbox);
     do {
@@ -148,7 +153,7 @@ static void *inbox_pop_locked(struct qy_arena *a)
     }
     a->inbox_rest = next;
     QY_PROBE(INBOX, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
-    qy_freed_unsign(mem);
+    qy_freed_unsign(mem, qy_seals.arena);
     if (!qy_chunk_inuse(qy_mem_chunk(mem)))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return mem;
@@ -164,12 +169,12 @@ void qy_arena_drain_locked(struct qy_arena *a)
     }
 }
 
-void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool wait)
+void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark, bool wait)
 {
     if (!qy_trylock(&a->lock)) {
         if (!wait) {
             for (unsigned i = 0; i < count; i++)
-                inbox_push(a, blocks[i]);
+                inbox_push(a, blocks[i], mark);
             return;
         }
         qy_lock(&a->lock);
@@ -179,7 +184,7 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, bool 
         struct qy_chunk *c = qy_mem_chunk(blocks[i]);
         if (!qy_chunk_inuse(c))
             qy_fatal(QY_DOUBLE_FREE, blocks[i], "this block was freed by another thread at the same time");
-        qy_freed_unsign(blocks[i]);
+        qy_freed_unsign(blocks[i], mark);
         qy_arena_put_locked(a, c);
     }
     qy_arena_check_locked(a);

@@ -23,8 +23,8 @@ static size_t needed(const struct qy_request *r)
 static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
-    qy_chunk_set_head(c, size, (c->size & QY_PREV_INUSE) | qy_arena_tag(a));
-    qy_chunk_at(c, size)->size |= QY_PREV_INUSE;
+    qy_chunk_set_used(c, size, (c->size & QY_PREV_INUSE) | qy_arena_tag(a));
+    qy_chunk_set_prev_inuse(qy_chunk_at(c, size), true);
     qy_chunk_mark_inuse(c);
     qy_chunk_note_size(c);
     return qy_chunk_mem(c);
@@ -32,7 +32,7 @@ static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
 
 static void stash(struct qy_request *r, void *mem)
 {
-    qy_freed_sign(mem);
+    qy_freed_sign(mem, r->mark);
     r->stash[r->stashed++] = mem;
     QY_PROBE(TCACHE, PUT, mem, r->size);
 }
@@ -48,9 +48,9 @@ void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     if (rest >= QY_MIN_CHUNK) {
         struct qy_chunk *remainder = qy_chunk_at(c, size);
         qy_chunk_mark(remainder);
-        qy_chunk_set_head(remainder, rest, QY_PREV_INUSE | (c->size & QY_AGE_TAGS));
+        qy_chunk_set_free(remainder, rest, QY_PREV_INUSE | (c->size & QY_AGE_TAGS));
         qy_chunk_set_foot(remainder, rest);
-        qy_chunk_set_size(c, size);
+        qy_chunk_resize_free(c, size);
         QY_PROBE(BLOCK, SPLIT, remainder, rest);
         qy_bin_insert(&a->bins, remainder);
         if (qy_bin_is_small(size))
@@ -63,8 +63,8 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     struct qy_chunk *c = a->top;
     struct qy_chunk *top = qy_chunk_at(c, size);
     qy_chunk_mark(top);
-    qy_chunk_set_head(top, qy_chunk_size(c) - size, QY_PREV_INUSE);
-    qy_chunk_set_size(c, size);
+    qy_chunk_set_free(top, qy_chunk_size(c) - size, QY_PREV_INUSE);
+    qy_chunk_resize_free(c, size);
     a->top = top;
     a->top_low = qy_min(a->top_low, qy_chunk_size(top));
     QY_PROBE(TOP, TOOK, c, size);
@@ -89,8 +89,8 @@ static void file_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_
 {
     size_t front = (size_t)((char *)at - (char *)c);
     qy_chunk_mark(at);
-    qy_chunk_set_head(at, qy_chunk_size(c) - front, c->size & QY_AGE_TAGS);
-    qy_chunk_set_size(c, front);
+    qy_chunk_set_free(at, qy_chunk_size(c) - front, c->size & QY_AGE_TAGS);
+    qy_chunk_resize_free(c, front);
     qy_chunk_set_foot(c, front);
     QY_PROBE(BLOCK, SPLIT, at, qy_chunk_size(at));
     qy_bin_insert(&a->bins, c);
@@ -179,7 +179,7 @@ static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
     if (r->stashed == 0)
         return NULL;
     void *mem = r->stash[--r->stashed];
-    qy_freed_unsign(mem);
+    qy_freed_unsign(mem, r->mark);
     return mem;
 }
 
@@ -330,8 +330,8 @@ static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size
     struct qy_chunk *back = qy_chunk_at(c, size);
     qy_chunk_mark(back);
     qy_chunk_mark_inuse(back);
-    qy_chunk_set_head(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
-    qy_chunk_set_size(c, size);
+    qy_chunk_set_used(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
+    qy_chunk_resize_used(c, size);
     qy_chunk_note_size(c);
     QY_PROBE(BLOCK, SPLIT, back, rest);
     qy_arena_coalesce_locked(a, back);
@@ -349,7 +349,7 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         uintptr_t clean_from;
         qy_arena_cut_top_locked(a, size - old, &clean_from);
         qy_chunk_unmark(next);
-        qy_chunk_set_size(c, size);
+        qy_chunk_resize_used(c, size);
         qy_chunk_note_size(c);
         QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
         return true;
@@ -358,9 +358,9 @@ static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
         return false;
     qy_bin_unlink(&a->bins, next);
     qy_chunk_unmark(next);
-    qy_chunk_set_size(c, old + qy_chunk_size(next));
+    qy_chunk_resize_used(c, old + qy_chunk_size(next));
     qy_chunk_note_size(c);
-    qy_chunk_next(c)->size |= QY_PREV_INUSE;
+    qy_chunk_set_prev_inuse(qy_chunk_next(c), true);
     QY_PROBE(BLOCK, MERGED_AHEAD, c, qy_chunk_size(c));
     return true;
 }

@@ -22,7 +22,7 @@ static void shrunk(struct qy_arena *a, size_t bytes)
     qy_count_add(&a->system_bytes, -bytes);
     a->top_end -= bytes;
     QY_PROBE(TOP, TRIMMED, a->top_end, bytes);
-    qy_chunk_set_size(a->top, qy_chunk_size(a->top) - bytes);
+    qy_chunk_resize_free(a->top, qy_chunk_size(a->top) - bytes);
     if (a->clean_from > (uintptr_t)a->top_end)
         a->clean_from = (uintptr_t)a->top_end;
     if (a->marked_to < a->top_end + bytes)
@@ -41,8 +41,8 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
     if (!prev || a->top != qy_subheap_first(heap))
         return false;
     struct qy_chunk *fence = qy_chunk_at(prev, prev->size - QY_MIN_CHUNK);
-    if (!qy_chunk_begins(fence) ||
-        fence->size != (QY_ALIGNMENT | (fence->size & QY_PREV_INUSE) | qy_arena_tag(a)))
+    if (!qy_chunk_begins(fence) || qy_chunk_size(fence) != QY_ALIGNMENT ||
+        (qy_chunk_tags(fence) & QY_NON_MAIN_ARENA) != qy_arena_tag(a))
         return false;
     size_t before = qy_chunk_prev_inuse(fence) ? 0 : fence->prev_size;
     if (before + QY_MIN_CHUNK + (QY_SUBHEAP_BYTES - prev->size) < pad + QY_MIN_CHUNK + qy_page_bytes)
@@ -51,7 +51,7 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
     qy_subheap_delete(heap);
     a->marked_to = NULL; /* went with it */
     a->heap = prev;
-    qy_chunk_set_head(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
+    qy_chunk_set_free(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
     qy_chunk_mark_free(fence);
     struct qy_chunk *top = fence;
     if (before) {
@@ -86,6 +86,8 @@ bool qy_arena_trim_top_locked(struct qy_arena *a, size_t pad)
             return deleted;
     } else if (!qy_break_shrink(&a->brk, extra)) {
         return deleted;
+    } else {
+        qy_granules_close(a->top_end - extra, a->top_end);
     }
     shrunk(a, extra);
     return true;

@@ -29,6 +29,13 @@
 /* The compiler knows no longer where `variable` came from, so it computes anew what an address can contain for nothing. */
 #define QY_HIDE(variable) __asm__("" : "+r"(variable))
 
+/* `variable` stands where a function returns it from now on, and need not be moved there at the end. */
+#if defined(__x86_64__)
+#define QY_RETURNED(variable) __asm__("" : "+a"(variable))
+#else
+#define QY_RETURNED(variable) ((void)0)
+#endif
+
 /* pointer += n, n constant, in one instruction where the machine has one: compilers prefer three when the old value is at hand. */
 #if defined(__x86_64__)
 #define QY_ADD_IN_PLACE(pointer, n) \

@@ -178,7 +178,8 @@ static size_t true_size(struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
     struct qy_place p = qy_place_of(c);
-    if (!qy_place_free(p) || !qy_place_has_size(p, c, size) || qy_chunk_at(c, size)->prev_size != size)
+    if (!qy_place_free(p) || !qy_place_has_size(p, c, size) || !qy_word_seal_holds(c, c->size) ||
+        qy_chunk_at(c, size)->prev_size != size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     return size;
 }
@@ -268,7 +269,7 @@ static struct qy_chunk *protect(struct qy_chunk *c, struct qy_chunk *next)
 void qy_fast_push(struct qy_bins *bins, struct qy_chunk *c)
 {
     struct qy_chunk **bin = &bins->fast[qy_fast_index(qy_chunk_size(c))];
-    qy_freed_sign(qy_chunk_mem(c));
+    qy_freed_sign(qy_chunk_mem(c), qy_seals.arena);
     c->fd = protect(c, *bin);
     *bin = c;
     bins->have_fast = true;
@@ -288,7 +289,7 @@ struct qy_chunk *qy_fast_pop(struct qy_bins *bins, size_t chunk_size)
         qy_fatal(QY_CORRUPTED_LIST, qy_chunk_mem(c), "the link in this free block was written over");
     if (qy_chunk_size(c) != chunk_size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
-    qy_freed_unsign(qy_chunk_mem(c));
+    qy_freed_unsign(qy_chunk_mem(c), qy_seals.arena);
     *bin = next;
     QY_PROBE(FAST_BIN, TOOK, c, chunk_size);
     return c;

@@ -25,6 +25,8 @@ static void check_free_chunk(struct qy_bins *bins, struct qy_chunk *c)
     must(qy_chunk_has_size(c, qy_chunk_size(c)), c, "I-09: the marks know the size");
     must(qy_chunk_whole(c, qy_min(qy_chunk_size(c), LOOKED_THROUGH)), c,
          "I-15: no chunk begins inside a chunk");
+    must(qy_chunk_size(c) >= qy_seals.below || qy_word_holder(&qy_seals, (uintptr_t)c, c->size) == QY_IN_BIN,
+         c, "I-43: the seal of a binned chunk says so");
     must(c->fd->bk == c && c->bk->fd == c, c, "I-16: fd and bk agree");
 }
 

@@ -23,7 +23,9 @@
 #ifndef QY_CHUNK_CHUNK_H
 #define QY_CHUNK_CHUNK_H
 
+#include "base/atomic.h"
 #include "base/bits.h"
+#include "chunk/seal.h"
 
 struct qy_chunk {
     size_t prev_size;
@@ -37,6 +39,7 @@ struct qy_chunk {
 #define QY_NON_MAIN_ARENA \
     ((size_t)4)                  /* A: the chunk lies in a sub-heap of an arena other than the main one */
 #define QY_TAG_BITS ((size_t)15) /* what alignment keeps free */
+#define QY_PREV_FREE ((size_t)8) /* N: of a sealed block, the contrary of P */
 
 /* Of a free chunk, where M means nothing: its age, for who gives pages back (arena/trim.c). Classic: never set. */
 #define QY_AGE_TAGS ((size_t)10)
@@ -72,9 +75,15 @@ QY_INLINE struct qy_chunk *qy_chunk_at(void *base, size_t offset)
     return (struct qy_chunk *)((char *)base + offset);
 }
 
+/* Of a size word, sealed or not. */
+QY_INLINE size_t qy_word_size(size_t word)
+{
+    return word & (qy_word_is_sealed(word) ? QY_SEALED_SIZE : ~QY_TAG_BITS);
+}
+
 QY_INLINE size_t qy_chunk_size(const struct qy_chunk *c)
 {
-    return c->size & ~QY_TAG_BITS;
+    return qy_word_size(c->size);
 }
 
 QY_INLINE size_t qy_chunk_tags(const struct qy_chunk *c)
@@ -97,14 +106,61 @@ QY_INLINE bool qy_chunk_is_mmapped(const struct qy_chunk *c)
     return (c->size & QY_IS_MMAPPED) != 0;
 }
 
-QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags)
+QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags, uint32_t mark)
 {
-    c->size = size | tags;
+    size_t word = size | tags;
+    if (size < qy_seals.below)
+        word = qy_word_of_seal(qy_seal(&qy_seals, (uintptr_t)c, word), word, mark);
+    c->size = word;
 }
 
-QY_INLINE void qy_chunk_set_size(struct qy_chunk *c, size_t size)
+/* Of a free chunk, or one that is in no list; tags: P, age. */
+QY_INLINE void qy_chunk_set_free(struct qy_chunk *c, size_t size, size_t tags)
 {
-    c->size = size | qy_chunk_tags(c);
+    qy_chunk_set_head(c, size, tags, qy_seals.bin);
+}
+
+/* Of a block; tags: P, A. In a sealed word N is what P is not, so that a stray NUL shows. */
+QY_INLINE void qy_chunk_set_used(struct qy_chunk *c, size_t size, size_t tags)
+{
+    if (size < qy_seals.below && !(tags & QY_PREV_INUSE))
+        tags |= QY_PREV_FREE;
+    qy_chunk_set_head(c, size, tags, QY_MARK_OF_PROGRAM);
+}
+
+/* A block becomes larger or smaller. */
+QY_INLINE void qy_chunk_resize_used(struct qy_chunk *c, size_t size)
+{
+    qy_chunk_set_used(c, size, c->size & (QY_PREV_INUSE | QY_NON_MAIN_ARENA));
+}
+
+QY_INLINE void qy_chunk_resize_free(struct qy_chunk *c, size_t size)
+{
+    qy_chunk_set_free(c, size, c->size & (QY_PREV_INUSE | QY_AGE_TAGS));
+}
+
+/* The chunk before a block was freed, or taken. Its lowest byte alone: whoever has the block may just change the upper half. */
+QY_INLINE void qy_chunk_set_prev_inuse(struct qy_chunk *c, bool inuse)
+{
+    uint8_t *low = (uint8_t *)&c->size; /* little-endian, as all machines that Quarry runs on */
+    if (qy_chunk_prev_inuse(c) != inuse)
+        qy_store_relaxed(
+            low, *low ^ (uint8_t)(qy_word_is_sealed(c->size) ? QY_PREV_INUSE | QY_PREV_FREE : QY_PREV_INUSE));
+}
+
+/* A word that is sealed where it should be, by whatever holder, and only there. */
+QY_INLINE bool qy_word_seal_holds(const struct qy_chunk *c, size_t word)
+{
+    if (!qy_word_is_sealed(word))
+        return qy_word_size(word) >= qy_seals.below;
+    return qy_seals.below && qy_word_holder(&qy_seals, (uintptr_t)c, word) != QY_HOLDERS;
+}
+
+/* No chunk begins here any more. */
+QY_INLINE void qy_chunk_void(struct qy_chunk *c)
+{
+    if (qy_word_is_sealed(c->size))
+        c->size = 0;
 }
 
 /* Tells the chunk after a free chunk of `size` bytes how large it is (M-03). */

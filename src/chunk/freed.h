@@ -1,15 +1,15 @@
 /*
- * What a chunk carries that is free but keeps its in-use mark: in a thread cache, a fast bin or an inbox. Its signature
- * stands in the second word of its memory, where ptmalloc keeps its tcache key. Seen again by free(), it is a double free. Gone
- * when the chunk is taken out: somebody wrote to the block after freeing it, or freed it twice around such a write; then
- * the block is in two places, and handing it out would give the same bytes to two owners.
+ * Chunks that are free but keep their in-use mark: in a thread cache, a fast bin or an inbox. Each says who holds it, so that a second
+ * free finds that it is not the program's any more, and whoever takes it out finds when it is not his.
  *
- * It is made of address, size and secrets: a size that was written over does not fit it.
+ * A sealed chunk says so in its size word (chunk/seal.h). One that is not, since it is large or ptmalloc's profile is asked
+ * for, carries a signature in the second word of its memory, where ptmalloc keeps its tcache key: made of address, size and
+ * secrets, the same for all holders. When it is gone as the chunk is taken out, somebody wrote to the block after freeing it, or freed it
+ * twice around such a write; then the block is in two places, and handing it out would give the same bytes to two owners.
  */
 #ifndef QY_CHUNK_FREED_H
 #define QY_CHUNK_FREED_H
 
-#include "base/atomic.h"
 #include "base/message.h"
 #include "chunk/chunk.h"
 
@@ -33,33 +33,73 @@ QY_INLINE bool qy_freed_is_signed(const void *mem)
     return ((const uint64_t *)mem)[1] == qy_freed_signature(mem);
 }
 
-QY_INLINE void qy_freed_refuse(const void *mem)
+/* A seal's halves, which two threads may change at the same time. */
+QY_INLINE uint32_t *qy_seal_lower(struct qy_chunk *c)
 {
-    if (QY_UNLIKELY(qy_freed_is_signed(mem)))
-        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
+    return (uint32_t *)&c->size;
 }
 
-QY_INLINE void qy_freed_sign(void *mem)
+QY_INLINE uint32_t *qy_seal_upper(struct qy_chunk *c)
 {
-    ((uint64_t *)mem)[1] = qy_freed_signature(mem);
+    return (uint32_t *)&c->size + 1;
 }
+
+/* What the upper half is while the program has the chunk. */
+QY_INLINE uint32_t qy_seal_of_program(struct qy_chunk *c)
+{
+    return (uint32_t)(qy_seal(&qy_seals, (uintptr_t)c, qy_load_relaxed(qy_seal_lower(c))) >> 32);
+}
+
+/* A block becomes free, and that of the holder with this mark. */
+QY_INLINE void qy_freed_sign(void *mem, uint32_t mark)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_word_is_sealed(c->size)))
+        qy_store_relaxed(qy_seal_upper(c), qy_seal_of_program(c) ^ mark);
+    else
+        ((uint64_t *)mem)[1] = qy_freed_signature(mem);
+}
+
+QY_COLD void qy_freed_twice(const void *mem) __attribute__((noreturn));
+QY_COLD void qy_freed_changed(const void *mem) __attribute__((noreturn));
 
 /*
- * The same for a block that the program just freed. Of two threads that free it at the same moment, both past the
- * gate, one finds the other's signature. Relaxed: nothing else is published by it.
+ * The same for a block that the program just freed, past the gate. Two threads may free it at the same moment: of a sealed one the last to
+ * write here is the holder, and the other finds that he is not; of another, one finds the other's
+ * signature. Relaxed: nothing else is published by it.
  */
-QY_INLINE void qy_freed_sign_once(void *mem)
+QY_INLINE void qy_freed_sign_once(void *mem, uint32_t mark)
 {
+    if (QY_LIKELY(qy_word_is_sealed(qy_mem_chunk(mem)->size))) {
+        qy_freed_sign(mem, mark);
+        return;
+    }
     uint64_t signature = qy_freed_signature(mem);
     if (QY_UNLIKELY(qy_swap_relaxed(&((uint64_t *)mem)[1], signature) == signature))
-        qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
+        qy_freed_twice(mem);
 }
 
-QY_INLINE void qy_freed_unsign(void *mem)
+/* The holder takes it out; it looks as if it were the program's. */
+QY_INLINE void qy_freed_unsign(void *mem, uint32_t mark)
 {
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_word_is_sealed(c->size))) {
+        uint32_t upper = qy_seal_of_program(c);
+        if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))
+            qy_freed_changed(mem);
+        qy_store_relaxed(qy_seal_upper(c), upper);
+        return;
+    }
     if (QY_UNLIKELY(!qy_freed_is_signed(mem)))
-        qy_fatal(QY_WRITE_AFTER_FREE, mem, "this free block was written to, or freed twice");
+        qy_freed_changed(mem);
     ((uint64_t *)mem)[1] = 0;
+}
+
+/* Of a block past the gate, which lets no sealed one through that is not the program's. */
+QY_INLINE void qy_freed_refuse(const void *mem)
+{
+    if (QY_UNLIKELY(!qy_word_is_sealed(qy_mem_chunk(mem)->size) && qy_freed_is_signed(mem)))
+        qy_freed_twice(mem);
 }
 
 #endif

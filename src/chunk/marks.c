@@ -88,6 +88,26 @@ bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, 
     return done;
 }
 
+void qy_granules_open(const void *from, const void *to)
+{
+    for (uintptr_t at = (uintptr_t)from, end; at < (uintptr_t)to; at = end) {
+        struct qy_granule *g = qy_granule_of(at);
+        end = qy_min(qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES, (uintptr_t)to);
+        if (!g->span)
+            qy_store_relaxed(&g->from, at);
+        qy_store_relaxed(&g->span, end - g->from);
+    }
+}
+
+void qy_granules_close(const void *from, const void *to)
+{
+    for (uintptr_t at = (uintptr_t)from; at < (uintptr_t)to;
+         at = qy_align_down(at, QY_GRANULE_BYTES) + QY_GRANULE_BYTES) {
+        struct qy_granule *g = qy_granule_of(at);
+        qy_store_relaxed(&g->span, at > g->from ? qy_min(g->span, at - g->from) : 0);
+    }
+}
+
 /* The whole pages of the marks of [from, to), which lies in one granule; false: they keep what they hold. */
 static bool purge_marks(struct qy_granule *g, uintptr_t from, uintptr_t to)
 {
@@ -123,6 +143,7 @@ void qy_granule_release(void *base)
         qy_store_relaxed(&m->begins, 0);
         qy_store_relaxed(&m->inuse, 0);
     }
+    qy_store_relaxed(&g->span, 0);
     qy_store_relaxed(&g->owner, NULL);
 }
 

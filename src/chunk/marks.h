@@ -41,7 +41,9 @@ struct qy_arena;
 
 struct qy_granule {
     struct qy_arena *owner; /* never changes while the granule is registered */
-    size_t padding[7];
+    uintptr_t from;         /* atomic, as `span`: memory of its segment, which can be read */
+    size_t span;
+    size_t padding[5];
     struct qy_marks marks[QY_GRANULE_MARKS + 2]; /* the last two stay zero: see qy_place_has_size_inside */
 };
 
@@ -74,6 +76,18 @@ QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
  */
 enum qy_tables { QY_TABLES_MAPPED, QY_TABLES_FROM_BREAK };
 bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, enum qy_tables tables);
+
+/*
+ * Says that [from, to), whose granules are claimed, can be read from now on; or that what lies from `from` on cannot any more. The caller
+ * holds the owner's lock. A program that takes a wild pointer for a block may look there at the same moment; nobody else does.
+ */
+void qy_granules_open(const void *from, const void *to);
+void qy_granules_close(const void *from, const void *to);
+
+QY_INLINE bool qy_granule_has(const struct qy_granule *g, const void *address)
+{
+    return (uintptr_t)address - qy_load_relaxed(&g->from) < qy_load_relaxed(&g->span);
+}
 
 /* Gives back the memory of the marks of [from, to), where no chunk begins and no size is noted: they stay zero. */
 void qy_marks_purge(uintptr_t from, uintptr_t to);

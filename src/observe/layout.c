@@ -23,6 +23,7 @@ QY_EXPORT struct quarry_layout quarry_layout = {
     .classes = qy_classes,
     .secret = &qy_freed_secret,
     .factor = &qy_freed_factor,
+    .seals = &qy_seals,
     .library = QUARRY_VERSION,
 };
 

@@ -71,7 +71,7 @@ void qy_cache_stats(struct qy_cache_stats *stats)
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
         stats->caches++;
         for (unsigned c = 1; c < QY_CLASSES; c++) {
-            size_t count = held(&t->stacks[c].top, &t->stacks[c].base);
+            size_t count = held(&qy_class_stack(t, c)->top, &qy_class_stack(t, c)->base);
             stats->cells.count += count;
             stats->cells.bytes += count * qy_classes[c].stride;
         }

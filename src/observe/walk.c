@@ -136,7 +136,8 @@ static bool read_roots(struct qy_walk *w)
            qy_walk_read(w, at(w->layout.mapped), &w->mapped, sizeof w->mapped) &&
            qy_walk_read(w, at(w->layout.granules), w->granules, sizeof w->granules) &&
            qy_walk_read(w, at(w->layout.secret), &w->secret, sizeof w->secret) &&
-           qy_walk_read(w, at(w->layout.factor), &w->factor, sizeof w->factor);
+           qy_walk_read(w, at(w->layout.factor), &w->factor, sizeof w->factor) &&
+           qy_walk_read(w, at(w->layout.seals), &w->seals, sizeof w->seals);
 }
 
 static enum quarry_walk_status walk(struct qy_walk *w)

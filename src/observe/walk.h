@@ -39,8 +39,8 @@ struct qy_window {
 struct qy_walk_cache {
     uint64_t address;
     bool locked;
-    unsigned char fixed[offsetof(struct qy_tcache, stacks) + QY_CLASSES * sizeof(struct qy_stack)] QY_ALIGNED(
-        64);
+    unsigned char fixed[offsetof(struct qy_tcache, stacks) +
+                        (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1) * sizeof(struct qy_stack)] QY_ALIGNED(64);
 };
 
 struct qy_walk {
@@ -51,6 +51,7 @@ struct qy_walk {
     struct qy_class classes[QY_CLASSES];
     struct qy_zone zone;
     uint64_t secret, factor;
+    struct qy_seals seals;
     unsigned arena_count;
     struct qy_walk_arena arenas[QY_WALK_ARENAS];
     uint64_t leaf_key, leaf, granule_key, granule, granule_owner; /* the last ones looked up */
@@ -112,9 +113,19 @@ struct qy_walk_marks {
 };
 struct qy_walk_marks qy_walk_marks_of(struct qy_walk *w, uint64_t address);
 
-/* Whether the block carries the signature of a free one (chunk/freed.h). */
-QY_INLINE bool qy_walk_is_signed(const struct qy_walk *w, const struct qy_chunk *copy, uint64_t at)
+/* Whether a chunk that should be sealed is (chunk/seal.h). */
+QY_INLINE bool qy_walk_seal_holds(const struct qy_walk *w, const struct qy_chunk *copy, uint64_t at)
 {
+    return qy_chunk_size(copy) >= w->seals.below || qy_word_holder(&w->seals, at, copy->size) != QY_HOLDERS;
+}
+
+/* Whether the block is free and in a cache, an inbox or a fast bin (chunk/freed.h). */
+QY_INLINE bool qy_walk_is_held(const struct qy_walk *w, const struct qy_chunk *copy, uint64_t at)
+{
+    if (qy_word_is_sealed(copy->size)) {
+        uint32_t holder = qy_word_holder(&w->seals, at, copy->size);
+        return holder >= QY_WITH_ARENA && holder < QY_HOLDERS;
+    }
     return (uint64_t)copy->bk ==
            qy_freed_signature_under(w->secret, w->factor, at + QY_HEADER_BYTES, qy_chunk_size(copy));
 }

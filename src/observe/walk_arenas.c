@@ -131,7 +131,7 @@ static void list_fast(struct qy_walk *w, unsigned arena, const struct qy_bins *b
         for (uint64_t c = at(bins->fast[i]); c;) {
             struct qy_chunk copy;
             if (read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) != MEMBER ||
-                qy_chunk_size(&copy) != size || !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
+                qy_chunk_size(&copy) != size || !qy_walk_is_held(w, &copy, c) || qy_loop_ends(&loop, c)) {
                 qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                              "a fast bin leads here, and no free chunk of its size is here");
                 break;
@@ -151,7 +151,7 @@ static void list_inbox(struct qy_walk *w, unsigned arena, const void *first)
         uint64_t c = mem - QY_HEADER_BYTES;
         struct qy_chunk copy;
         if (read_member(w, a, c, QY_WALK_BEGINS | QY_WALK_INUSE, &copy) != MEMBER ||
-            !qy_walk_is_signed(w, &copy, c) || qy_loop_ends(&loop, c)) {
+            !qy_walk_is_held(w, &copy, c) || qy_loop_ends(&loop, c)) {
             qy_walk_find(w, c, a->locked, QY_CORRUPTED_LIST,
                          "an inbox leads here, and no freed chunk is here");
             return;

@@ -58,7 +58,7 @@ static bool is_cell(struct qy_walk *w, uint64_t block, uint64_t cls)
 {
     const struct qy_class *k = &w->classes[cls];
     uint64_t offset = block - w->zone.lo;
-    if (offset >= w->zone.span || k->stride != cls * QY_CELL_UNIT)
+    if (offset >= w->zone.span || k->stride != qy_class_stride((unsigned)cls))
         return false;
     uint64_t inside = offset % QY_RUN_BYTES - k->first;
     return inside < (uint64_t)k->cells * k->stride && inside % k->stride == 0;
@@ -67,13 +67,13 @@ static bool is_cell(struct qy_walk *w, uint64_t block, uint64_t cls)
 static void walk_cells(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
-        const struct qy_stack *s = &fields(c)->stacks[cls];
+        const struct qy_stack *s = &fields(c)->stacks[qy_class_stride(cls) / QY_CELL_UNIT];
         uint64_t base = at(s->base);
         size_t count = read_stack(w, c, base, at(s->top), UINT64_MAX);
         if (count)
             count =
                 filter(w, count, cls, is_cell, "a thread cache holds this, and it is no cell of its class");
-        struct quarry_stack stack = {c->address, true, cls, cls * QY_CELL_UNIT, 0, w->blocks, count};
+        struct quarry_stack stack = {c->address, true, cls, qy_class_stride(cls), 0, w->blocks, count};
         if (at(s->limit) > base)
             stack.limit = (at(s->limit) - base) / sizeof(void *);
         if (stack.limit)
@@ -100,7 +100,7 @@ static bool is_held_chunk(struct qy_walk *w, uint64_t block, uint64_t smallest)
         return false;
     if (!qy_walk_read(w, c, &copy, offsetof(struct qy_chunk, fd_nextsize)))
         return true; /* its header was not copied */
-    return qy_chunk_size(&copy) >= smallest && qy_walk_is_signed(w, &copy, c);
+    return qy_chunk_size(&copy) >= smallest && qy_walk_is_held(w, &copy, c);
 }
 
 static void walk_chunk_stacks(struct qy_walk *w, const struct qy_walk_cache *c)

@@ -83,17 +83,17 @@ static uint64_t fence_bytes(const struct qy_walk *w, uint64_t c, uint64_t next)
 static void judge_inuse(struct qy_walk *w, const struct segment *s, const struct qy_chunk *header,
                         struct quarry_chunk *c)
 {
-    size_t size = qy_chunk_size(header), tags = qy_chunk_tags(header);
+    size_t size = qy_chunk_size(header), tags = c->tags;
     bool tags_right = (tags & ~QY_PREV_INUSE) == arena_tag(s);
     uint64_t fence = fence_bytes(w, c->at, c->at + c->size);
     if (size == QY_ALIGNMENT && tags_right && fence <= QY_MIN_CHUNK + QY_ALIGNMENT) {
         c->state = QUARRY_CHUNK_FENCE;
         c->size = fence;
-    } else if (size != c->size || !tags_right) {
+    } else if (size != c->size || !tags_right || !qy_walk_seal_holds(w, header, c->at)) {
         c->state = QUARRY_CHUNK_BROKEN;
         qy_walk_find(w, c->at, s->arena->locked, QY_CORRUPTED_HEADER,
                      "the size of this chunk in use was written over");
-    } else if (qy_walk_is_signed(w, header, c->at)) {
+    } else if (qy_walk_is_held(w, header, c->at)) {
         c->state = QUARRY_CHUNK_HELD;
         c->fd = at(header->fd);
         c->bk = at(header->bk);
@@ -110,7 +110,7 @@ static void judge_free(struct qy_walk *w, const struct segment *s, const struct 
     c->bk = at(header->bk);
     if (c->state == QUARRY_CHUNK_TOP) {
         c->fd = c->bk = 0;
-        if (header->size != (c->size | QY_PREV_INUSE))
+        if (qy_chunk_size(header) != c->size || qy_chunk_tags(header) != QY_PREV_INUSE)
             qy_walk_find(w, c->at, s->arena->locked, QY_CORRUPTED_TOP, "the size of top was written over");
         return;
     }
@@ -136,6 +136,8 @@ static void say_chunk(struct qy_walk *w, struct segment *s, uint64_t next)
     if (header) {
         c.header_read = true;
         c.tags = (uint8_t)qy_chunk_tags(header);
+        if (s->pending_inuse && qy_word_is_sealed(header->size))
+            c.tags &= (uint8_t)~QY_PREV_FREE; /* says nothing new */
         c.prev_size = s->before_inuse ? 0 : header->prev_size;
         if (c.prev_size != (s->before_inuse ? 0 : s->before_bytes))
             qy_walk_find(w, address, s->arena->locked, QY_CORRUPTED_HEADER,

@@ -31,12 +31,14 @@ static unsigned count_bits(const uint64_t *bits)
     return count;
 }
 
-/* As in run/run.c: both headers that bound a cell are in carved pages. */
+/* As in run/run.c: both headers that bound a cell are in carved pages, and all between them is. */
 static void find_available(const struct qy_walk *w, struct quarry_run *r)
 {
     uint64_t header = r->first - QY_CELL_HEADER_BYTES;
     for (unsigned i = 0; i < r->cells; i++, header += r->stride) {
-        if (r->carved >> (header / w->page_bytes) & r->carved >> ((header + r->stride) / w->page_bytes) & 1)
+        uint64_t from = header / w->page_bytes, to = (header + r->stride) / w->page_bytes;
+        uint64_t pages = ((uint64_t)2 << to) - ((uint64_t)1 << from);
+        if ((r->carved & pages) == pages)
             set_bit(r->available, i);
     }
 }
@@ -107,7 +109,7 @@ static bool owner_works(struct qy_walk *w, uint64_t cache)
 static bool class_is_sound(const struct qy_walk *w, const struct qy_run *run)
 {
     const struct qy_class *k = &w->classes[run->cls < QY_CLASSES ? run->cls : 0];
-    return run->cls > 0 && run->cls < QY_CLASSES && k->stride == run->cls * QY_CELL_UNIT &&
+    return run->cls > 0 && run->cls < QY_CLASSES && k->stride == qy_class_stride(run->cls) &&
            run->cells == k->cells && k->first >= QY_CELL_HEADER_BYTES && k->cells <= QY_RUN_MAX_CELLS &&
            k->first + (uint64_t)k->cells * k->stride <= QY_RUN_BYTES;
 }

@@ -10,7 +10,7 @@ struct qy_class qy_classes[QY_CLASSES];
 void qy_classes_init(const uint64_t *secrets)
 {
     for (uint32_t c = 1; c < QY_CLASSES; c++) {
-        uint32_t stride = c * QY_CELL_UNIT;
+        uint32_t stride = qy_class_stride(c);
         uint32_t first = stride & -stride; /* so that blocks are as aligned as their stride allows */
         struct qy_class *k = &qy_classes[c];
         k->stride = stride;
@@ -18,7 +18,7 @@ void qy_classes_init(const uint64_t *secrets)
         k->first = (uint16_t)first;
         k->cells = (uint16_t)qy_min((QY_RUN_BYTES - first) / stride, QY_RUN_MAX_CELLS);
         /* The upper half of a key is never 0, so that a cell in use and a free one always differ. */
-        k->key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | (stride + QY_CELL_TAG_EXTRA);
+        k->key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
     }
 }
 
@@ -52,6 +52,7 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
     run->next = run->prev = NULL;
     run->idle = run->due = 0;
     run->owner = owner;
+    qy_zone.tags[run - qy_zone.runs] = qy_cell_tag(cls);
     if (run->ready && run->cls == cls) {
         set_carved(run, run->ready);
         return;
@@ -72,13 +73,14 @@ void qy_run_end(struct qy_run *run)
     run->carved = 0;
 }
 
-/* A cell is available while both headers that bound it are there: no block is handed out that free() would refuse. */
+/* A cell is available while both headers that bound it are there, and what lies between: no block is handed out that free() would refuse. */
 static bool is_available(const struct qy_run *run, unsigned index)
 {
     const struct qy_class *k = &qy_classes[run->cls];
     size_t header = k->first + (size_t)index * k->stride - QY_CELL_HEADER_BYTES;
-    return (run->carved >> (header / qy_page_bytes) & 1) &&
-           (run->carved >> ((header + k->stride) / qy_page_bytes) & 1);
+    unsigned from = (unsigned)(header / qy_page_bytes), to = (unsigned)((header + k->stride) / qy_page_bytes);
+    unsigned pages = (2u << to) - (1u << from);
+    return (run->carved & pages) == pages;
 }
 
 /* The headers that lie in a page: `from` to below `to`; the last of a run closes its last cell off. */

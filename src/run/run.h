@@ -34,8 +34,14 @@
 #define QY_CELL_HEADER_BYTES 8u
 #define QY_CELL_UNIT 16u
 #define QY_CELL_TAG_EXTRA 8u /* so that no byte of a header is a NUL that an overflow could leave unchanged */
-#define QY_CLASSES 65u       /* class c has a stride of 16 c; class 0 is none */
-#define QY_RUN_LARGEST ((QY_CLASSES - 1) * QY_CELL_UNIT - QY_CELL_HEADER_BYTES)
+#define QY_SMALL_CLASSES 65u /* of these, class c has a stride of 16 c; class 0 is none */
+#define QY_POWER_CLASSES \
+    4u /* and one for each power of two from 1 KiB to 8 KiB, with its header: see qy_cell_class */
+#define QY_CLASSES (QY_SMALL_CLASSES + QY_POWER_CLASSES)
+#define QY_RUN_SMALL \
+    ((QY_SMALL_CLASSES - 1) * QY_CELL_UNIT - QY_CELL_HEADER_BYTES) /* what all requests up to have cells */
+#define QY_LARGEST_STRIDE ((size_t)8192 + QY_CELL_UNIT)
+#define QY_RUN_LARGEST (QY_LARGEST_STRIDE - QY_CELL_HEADER_BYTES)
 #define QY_RUN_MAX_CELLS 2048u
 #define QY_RUN_WORDS (QY_RUN_MAX_CELLS / 64)
 
@@ -74,13 +80,46 @@ struct qy_class {
 QY_OURS struct qy_class qy_classes[QY_CLASSES];
 
 /*
- * The stride that serves a request: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding
+ * The stride that serves a request of at most QY_RUN_SMALL: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding
  * and more to pages that one class alone uses (docs/decisions/0014-fewer-classes.md).
  */
 QY_INLINE unsigned qy_cell_stride(size_t request)
 {
     size_t stride = request + QY_CELL_HEADER_BYTES;
     return (unsigned)qy_align_up(stride, stride <= 256 ? 16 : stride <= 512 ? 32 : 64);
+}
+
+/*
+ * The class that serves a request; 0: none. Beyond the small ones, only powers of two, which programs like for their buffers, and what needs
+ * as large a chunk as they do: these cost no more as cells, and are often many of one size.
+ */
+QY_INLINE unsigned qy_cell_class(size_t request)
+{
+    if (request <= QY_RUN_SMALL)
+        return qy_cell_stride(request) / QY_CELL_UNIT;
+    size_t power = qy_align_up(request + QY_CELL_HEADER_BYTES, QY_CELL_UNIT) - QY_CELL_UNIT;
+    return power & (power - 1) || power + QY_CELL_UNIT > QY_LARGEST_STRIDE
+               ? 0
+               : QY_SMALL_CLASSES + qy_high_bit(power) - 10;
+}
+
+/* The class of cells so far apart, which there is. */
+QY_INLINE unsigned qy_class_of_stride(size_t stride)
+{
+    return (unsigned)(stride < QY_SMALL_CLASSES * QY_CELL_UNIT ? stride / QY_CELL_UNIT
+                                                               : QY_SMALL_CLASSES - 10 + qy_high_bit(stride));
+}
+
+QY_INLINE uint32_t qy_class_stride(unsigned cls)
+{
+    return cls < QY_SMALL_CLASSES ? cls * QY_CELL_UNIT
+                                  : ((uint32_t)1024 << (cls - QY_SMALL_CLASSES)) + QY_CELL_UNIT;
+}
+
+/* The lower 16 bits of its cells' headers. */
+QY_INLINE uint16_t qy_cell_tag(unsigned cls)
+{
+    return (uint16_t)(qy_class_stride(cls) + QY_CELL_TAG_EXTRA);
 }
 
 void qy_classes_init(const uint64_t *secrets);

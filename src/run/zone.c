@@ -11,7 +11,7 @@ struct qy_zone qy_zone = {.lock = QY_LOCK_INIT(QY_RANK_ZONE)};
 
 /*
  * Where the zone may lie: in the first half of `range` bytes from `base`, at a multiple of 1 GiB that the secret
- * chooses; its descriptors lie half a range behind. The kernel hands out addresses from the top of the address space
+ * chooses; its descriptors lie half a range behind, and their tags a quarter behind these. The kernel hands out addresses from the top of the address space
  * downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second place is for
  * machines with 39 address bits.
  */
@@ -35,16 +35,22 @@ static const struct place {
 
 static size_t largest_span;
 
+/* Makes an array that begins at `from`, and of which *have bytes are mapped, as long as `need`. */
+static bool extend_array(void *from, size_t *have, size_t need, const char *name)
+{
+    need = qy_align_up(need, qy_page_bytes);
+    if (need > *have && !qy_pages_map_at((char *)from + *have, need - *have, name))
+        return false;
+    *have = qy_max(*have, need);
+    return true;
+}
+
 static bool map_descriptors(size_t span)
 {
-    size_t need = qy_align_up((span >> QY_RUN_SHIFT) * sizeof(struct qy_run), qy_page_bytes);
-    if (need <= qy_zone.runs_bytes)
-        return true;
-    char *end = (char *)qy_zone.runs + qy_zone.runs_bytes;
-    if (!qy_pages_map_at(end, need - qy_zone.runs_bytes, "quarry: run descriptors"))
-        return false;
-    qy_zone.runs_bytes = need;
-    return true;
+    size_t runs = span >> QY_RUN_SHIFT;
+    return extend_array(qy_zone.runs, &qy_zone.runs_bytes, runs * sizeof *qy_zone.runs,
+                        "quarry: run descriptors") &&
+           extend_array(qy_zone.tags, &qy_zone.tags_bytes, runs * sizeof *qy_zone.tags, "quarry: run tags");
 }
 
 static bool is_dense(void)
@@ -109,7 +115,8 @@ void qy_zone_init(uint64_t secret)
         uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
         qy_zone.lo = lo;
         qy_zone.runs = (struct qy_run *)(lo + half);
-        qy_zone.runs_bytes = 0;
+        qy_zone.tags = (uint16_t *)(lo + half + half / 2);
+        qy_zone.runs_bytes = qy_zone.tags_bytes = 0;
         largest_span = places[i].range / LARGEST_SHARE;
         extend_locked();
     }

@@ -110,7 +110,7 @@ static struct qy_mapped_entry write_header(char *base, size_t bytes, size_t befo
 {
     struct qy_chunk *c = qy_chunk_at(base, before);
     c->prev_size = before;
-    qy_chunk_set_head(c, bytes - before, QY_IS_MMAPPED);
+    c->size = (bytes - before) | QY_IS_MMAPPED;
     return (struct qy_mapped_entry){(uintptr_t)qy_chunk_mem(c), bytes - before, before};
 }
 

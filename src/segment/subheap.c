@@ -26,6 +26,7 @@ struct qy_subheap *qy_subheap_new(struct qy_arena *arena, size_t bytes, size_t p
         qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
         return NULL;
     }
+    qy_granules_open(heap, (char *)heap + size);
     heap->arena = arena;
     heap->size = heap->committed = size;
     QY_PROBE(SUBHEAP, MADE, heap, size);
@@ -37,6 +38,7 @@ static bool commit(struct qy_subheap *heap, size_t to)
     if (!qy_pages_commit((char *)heap + heap->committed, to - heap->committed, name))
         return false;
     heap->committed = to;
+    qy_granules_open(heap, (char *)heap + to);
     return true;
 }
 

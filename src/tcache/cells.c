@@ -26,10 +26,11 @@
 static uint64_t nobody[2];
 static void *empty_stack[1] = {&nobody[1]};
 
+/* Of blocks that are not small, two are enough. */
 static size_t slots_within(unsigned cls, size_t blocks, size_t bytes)
 {
     size_t fit = (bytes * qy_classes[cls].inverse) >> 32;
-    return qy_min(blocks, qy_max(blocks / 8, fit));
+    return qy_min(blocks, qy_max(cls < QY_SMALL_CLASSES ? blocks / 8 : 2, fit));
 }
 
 static size_t slots_for(unsigned cls)
@@ -59,18 +60,18 @@ size_t qy_cell_slots_needed(void)
 
 static void set_stack(struct qy_tcache *t, unsigned cls, void **base, size_t slots)
 {
-    t->stacks[cls].base = t->stacks[cls].top = base;
-    t->stacks[cls].limit = base + slots;
+    struct qy_stack *stack = qy_class_stack(t, cls);
+    stack->key = qy_classes[cls].key;
+    stack->base = stack->top = base;
+    stack->limit = base + slots;
 }
 
 void qy_cell_stacks_init(struct qy_tcache *t)
 {
-    for (unsigned cls = 0; cls < QY_CLASSES; cls++) {
-        t->stacks[cls].key = qy_classes[cls].key;
+    for (unsigned cls = 0; cls < QY_SMALL_CLASSES; cls++)
         set_stack(t, cls, empty_stack + 1, 0);
-    }
     /* Requests of the same 16 bytes have the same stride. */
-    for (unsigned from = 0, last = QY_CELL_UNIT - QY_CELL_HEADER_BYTES; last <= QY_RUN_LARGEST;
+    for (unsigned from = 0, last = QY_CELL_UNIT - QY_CELL_HEADER_BYTES; last <= QY_RUN_SMALL;
          from = last + 1, last += QY_CELL_UNIT)
         memset(t->units + from, (int)((qy_cell_stride(last) - QY_CELL_UNIT) / QY_STRIDE_UNIT),
                last + 1 - from);
@@ -94,7 +95,8 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
         return;
     t->was_full[cls] = false;
     t->turns[cls] = (uint8_t)qy_min(t->turns[cls] + 1u, TURNS_UNTIL_DEEP);
-    size_t count = (size_t)(t->stacks[cls].limit - t->stacks[cls].base);
+    const struct qy_stack *stack = qy_class_stack(t, cls);
+    size_t count = (size_t)(stack->limit - stack->base);
     size_t wanted = t->turns[cls] < TURNS_UNTIL_DEEP ? slots_for(cls) : deep_slots_for(cls);
     if (count && count < wanted)
         lay_out_stack(t, cls, wanted);
@@ -103,7 +105,10 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
 /* A cache whose calls are all to be seen keeps no block: its stacks stay without slots. */
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
-    if (QY_UNLIKELY(t->stacks[cls].base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb)
+    struct qy_stack *stack = qy_class_stack(t, cls);
+    if (!stack->base)
+        set_stack(t, cls, empty_stack + 1, 0);
+    if (QY_UNLIKELY(stack->base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb)
         lay_out_stack(t, cls, first_slots_for(cls));
 }
 
@@ -341,7 +346,7 @@ static unsigned put_cells(struct qy_tcache *t, void **cells, unsigned count)
 /* Puts `count` cells of the stack back, from `from` on; the newest take their place. Returns how many of them were others'. */
 static unsigned flush(struct qy_tcache *t, unsigned cls, void **from, unsigned count)
 {
-    struct qy_stack *stack = &t->stacks[cls];
+    struct qy_stack *stack = qy_class_stack(t, cls);
     unsigned others = put_cells(t, from, count);
     QY_PROBE(TCACHE, EMPTIED, from[0], count * qy_classes[cls].stride);
     size_t newest = qy_min(count, (size_t)(stack->top - from) - count);
@@ -353,9 +358,9 @@ static unsigned flush(struct qy_tcache *t, unsigned cls, void **from, unsigned c
 void qy_cells_flush_all(struct qy_tcache *t)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
-        unsigned count = (unsigned)(t->stacks[cls].top - t->stacks[cls].base);
-        if (count)
-            flush(t, cls, t->stacks[cls].base, count);
+        const struct qy_stack *stack = qy_class_stack(t, cls);
+        if (stack->top != stack->base)
+            flush(t, cls, stack->base, (unsigned)(stack->top - stack->base));
     }
 }
 
@@ -369,9 +374,9 @@ static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
     return run;
 }
 
-static void *revive(struct qy_tcache *t, void *cell, unsigned cls)
+static void *revive(void *cell, unsigned cls)
 {
-    uint64_t key = t->stacks[cls].key;
+    uint64_t key = qy_classes[cls].key;
     if (*qy_cell_header(cell) != qy_key_when_free(key))
         qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
     *qy_cell_header(cell) = key;
@@ -396,25 +401,33 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **end,
 }
 
 /*
- * The first blocks of a class are those of the next one in a coarser grid. A page of its own is for a class that is used: a
+ * The first blocks of a class are those of the next one in a coarser grid, or chunks. A page of its own is for a class that is used: a
  * process, or thread, that allocates little of everything touches a third of the pages.
  */
 #define FEW 8
 
+/* 0: chunks. */
 static unsigned coarser(unsigned cls)
 {
+    if (cls >= QY_SMALL_CLASSES)
+        return 0;
     return (unsigned)qy_align_up(cls, cls <= 16 ? 4 : cls <= 32 ? 8 : 16);
+}
+
+static void *take_coarser(struct qy_tcache *t, unsigned coarse)
+{
+    return coarse ? qy_cell_take(t, coarse) : NULL;
 }
 
 void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_stack *stack = &t->stacks[cls];
+    struct qy_stack *stack = qy_class_stack(t, cls);
     if (stack->top != stack->base) /* the fast path was closed, or did not like what it saw */
-        return revive(t, *--stack->top, cls);
+        return revive(*--stack->top, cls);
     unsigned coarse = coarser(cls);
     if (coarse != cls && t->few[cls] < FEW) {
         t->few[cls]++;
-        return qy_cell_take(t, coarse);
+        return take_coarser(t, coarse);
     }
     open_stack(t, cls);
     widen_stack(t, cls);
@@ -426,18 +439,18 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
     qy_unlock(&t->lock);
     if (count == 0)
-        return coarse != cls ? qy_cell_take(t, coarse) : NULL;
+        return coarse != cls ? take_coarser(t, coarse) : NULL;
     if (count < wanted)
         memmove(cells, cells + (wanted - count), count * sizeof *cells);
     QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);
     stack->top = base + (count - 1);
-    return revive(t, cells[count - 1], cls);
+    return revive(cells[count - 1], cls);
 }
 
 /* The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. */
 static void make_room(struct qy_tcache *t, unsigned cls)
 {
-    struct qy_stack *stack = &t->stacks[cls];
+    struct qy_stack *stack = qy_class_stack(t, cls);
     t->was_full[cls] = true;
     QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
     size_t slots = (size_t)(stack->limit - stack->base);
@@ -452,7 +465,7 @@ static void make_room(struct qy_tcache *t, unsigned cls)
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
-    struct qy_stack *stack = t ? &t->stacks[cls] : NULL;
+    struct qy_stack *stack = t ? qy_class_stack(t, cls) : NULL;
     if (QY_UNLIKELY(!t || stack->limit == stack->base)) {
         /*
          * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be used again and

@@ -1,17 +1,11 @@
 /*
- * Chunks in the thread cache: up to 1040 bytes a stack for each size, as ptmalloc's tcache (M-10); above, in the default
- * profile, 16 stacks for each doubling, and a bound on all their bytes. There, requests are rounded up to where a
- * stack begins (3 % on average), so that whatever is in a stack serves every request that looks there.
+ * Chunks in the thread cache: what the hit path (kept.h) leaves over.
  */
 #include "base/message.h"
 #include "base/probe.h"
 #include "chunk/freed.h"
 #include "options/options.h"
-#include "tcache/internal.h"
-
-#define LINEAR_CLASSES 64u
-#define LARGEST_LINEAR ((size_t)1040)
-#define FIRST_DOUBLING 10u /* 1024 */
+#include "tcache/kept.h"
 
 /*
  * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
@@ -28,22 +22,6 @@
 /* Stacks of larger blocks that a request looks at, which then has at most a quarter more than it asked for. */
 #define LARGER_LOOKS 4
 
-unsigned qy_chunk_class(size_t size)
-{
-    if (size <= LARGEST_LINEAR)
-        return (unsigned)(size / QY_ALIGNMENT) - 2;
-    unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
-    return LINEAR_CLASSES - FIRST_DOUBLING * 16 - 16 + doubling * 16 + (unsigned)(size >> (doubling - 4));
-}
-
-/* The first stack whose every block is at least this large. */
-static unsigned class_that_serves(size_t size)
-{
-    if (size <= LARGEST_LINEAR || qy_options.classic)
-        return qy_chunk_class(size);
-    return qy_chunk_class(size - QY_ALIGNMENT) + 1;
-}
-
 static bool cached(size_t size)
 {
     return size <= qy_chunk_size_for(qy_options.tcache_max);
@@ -51,7 +29,7 @@ static bool cached(size_t size)
 
 size_t qy_chunk_round(size_t size)
 {
-    if (size <= LARGEST_LINEAR || qy_options.classic || !cached(size))
+    if (size <= QY_LARGEST_LINEAR || qy_options.classic || !cached(size))
         return size;
     size_t rounded = qy_align_up(size, (size_t)1 << (qy_high_bit(size) - 4));
     return cached(rounded) ? rounded : size;
@@ -61,9 +39,9 @@ size_t qy_chunk_round(size_t size)
 static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    if (cls < LINEAR_CLASSES)
+    if (cls < QY_LINEAR_CLASSES)
         return count;
-    size_t size = (size_t)1 << (FIRST_DOUBLING + (cls - LINEAR_CLASSES) / 16);
+    size_t size = (size_t)1 << (QY_FIRST_DOUBLING + (cls - QY_LINEAR_CLASSES) / 16);
     return qy_min(count, qy_max(2, BYTES_PER_CLASS / size));
 }
 
@@ -95,45 +73,21 @@ size_t qy_chunk_slots_needed(void)
     return slots;
 }
 
-QY_INLINE void *take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
-{
-    void *mem = *--stack->top;
-    t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
-    QY_PROBE(TCACHE, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
-    /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
-    qy_freed_unsign(mem);
-    return mem;
-}
-
 /* Above, what is a little too large is still better than a lock. */
 static const struct qy_chunk_stack *last_to_look_at(const struct qy_tcache *t,
                                                     const struct qy_chunk_stack *stack, size_t size)
 {
     const struct qy_chunk_stack *end = &t->chunks[QY_CHUNK_CLASSES - 1];
-    return size <= LARGEST_LINEAR ? stack : end - stack > LARGER_LOOKS ? stack + LARGER_LOOKS : end;
+    return size <= QY_LARGEST_LINEAR ? stack : end - stack > LARGER_LOOKS ? stack + LARGER_LOOKS : end;
 }
 
-static QY_NOINLINE void *pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size)
+QY_NOINLINE void *qy_kept_pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size)
 {
     for (const struct qy_chunk_stack *last = last_to_look_at(t, stack, size); stack++ < last;) {
         if (stack->top != stack->base)
-            return take_top(t, stack);
+            return qy_kept_take_top(t, stack);
     }
     return NULL;
-}
-
-void *qy_chunk_pop(struct qy_tcache *t, size_t request)
-{
-    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
-        return NULL;
-    size_t size = qy_chunk_size_for(request);
-    unsigned cls = class_that_serves(size);
-    struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (slots_for(cls))
-        QY_PROBE(TCACHE, ASKED, 0, size);
-    if (QY_LIKELY(stack->top != stack->base) && qy_chunk_size(qy_mem_chunk(stack->top[-1])) >= size)
-        return take_top(t, stack);
-    return pop_larger(t, stack, size);
 }
 
 static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size, size_t alignment)
@@ -144,7 +98,7 @@ static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, siz
         if ((uintptr_t)mem % alignment == 0 && qy_chunk_size(qy_mem_chunk(mem)) >= size) {
             *slot = stack->top[-1];
             stack->top[-1] = mem;
-            return take_top(t, stack);
+            return qy_kept_take_top(t, stack);
         }
     }
     return NULL;
@@ -152,10 +106,10 @@ static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, siz
 
 void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment)
 {
-    if (request >= t->chunk_limit || QY_UNLIKELY(qy_tcache_is_asked(t)))
+    if (request >= qy_load_relaxed(&t->chunk_limit))
         return NULL;
     size_t size = qy_chunk_size_for(request);
-    struct qy_chunk_stack *stack = &t->chunks[class_that_serves(size)];
+    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class_that_serves(size)];
     const struct qy_chunk_stack *last = last_to_look_at(t, stack, size);
     void *mem = NULL;
     for (; !mem && stack <= last; stack++)
@@ -174,7 +128,7 @@ static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
             t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(*from));
             QY_PROBE(TCACHE, TOOK, *from, qy_chunk_size(qy_mem_chunk(*from)));
         } while (from != stack->base && qy_arena_of(from[-1]) == a);
-        qy_arena_put(a, from, (unsigned)(stack->top - from), a == t->arena);
+        qy_arena_put(a, from, (unsigned)(stack->top - from), t->mark, a == t->arena);
         stack->top = from;
     }
 }
@@ -215,9 +169,9 @@ QY_INLINE void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
     }
 }
 
-QY_INLINE void put_on_top(struct qy_tcache *t, struct qy_chunk_stack *stack, void *mem, size_t size)
+static void put_on_top(struct qy_tcache *t, struct qy_chunk_stack *stack, void *mem, size_t size)
 {
-    qy_freed_sign_once(mem);
+    qy_freed_sign_once(mem, t->mark);
     *stack->top++ = mem;
     t->chunk_bytes += size;
     QY_PROBE(TCACHE, PUT, mem, size);
@@ -225,12 +179,18 @@ QY_INLINE void put_on_top(struct qy_tcache *t, struct qy_chunk_stack *stack, voi
 
 static bool has_room(const struct qy_tcache *t, size_t size)
 {
-    return size <= LARGEST_LINEAR || t->chunk_bytes + size <= t->chunk_bytes_at_most;
+    return size <= QY_LARGEST_LINEAR || t->chunk_bytes + size <= t->chunk_bytes_at_most;
 }
 
-static QY_NOINLINE bool push_slowly(struct qy_tcache *t, unsigned cls, void *mem, size_t size)
+bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
+    size_t size = qy_chunk_size(qy_mem_chunk(mem));
+    if (QY_UNLIKELY(size - QY_TAG_BYTES >= qy_load_relaxed(&t->chunk_limit)))
+        return false;
+    unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
+    if (!qy_word_is_sealed(qy_mem_chunk(mem)->size))
+        must_be_new(stack, mem);
     if (stack->top == stack->limit && !opened(t, cls)) {
         if (stack->limit != stack->base)
             QY_PROBE(TCACHE, FULL, mem, size);
@@ -242,22 +202,9 @@ static QY_NOINLINE bool push_slowly(struct qy_tcache *t, unsigned cls, void *mem
     return true;
 }
 
-bool qy_chunk_push(struct qy_tcache *t, void *mem)
-{
-    size_t size = qy_chunk_size(qy_mem_chunk(mem));
-    if (QY_UNLIKELY(size - QY_TAG_BYTES >= t->chunk_limit))
-        return false;
-    unsigned cls = qy_chunk_class(size);
-    struct qy_chunk_stack *stack = &t->chunks[cls];
-    must_be_new(stack, mem);
-    if (QY_UNLIKELY(stack->top == stack->limit || !has_room(t, size)))
-        return push_slowly(t, cls, mem, size);
-    put_on_top(t, stack, mem, size);
-    return true;
-}
-
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
+    request->mark = t->mark;
     request->stash = NULL;
     request->room = 0;
     if (cached(request->size) && !request->alignment) {

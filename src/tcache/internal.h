@@ -35,6 +35,9 @@ QY_INLINE bool qy_tcache_is_asked(const struct qy_tcache *t)
 }
 void qy_tcache_answer(struct qy_tcache *t);
 
+/* The largest request that ptmalloc's tcache serves. */
+#define QY_LARGEST_CLASSIC ((size_t)1032)
+
 /* Lets the fast path accept blocks of the part of the zone that was added since. */
 void qy_tcache_look_at_zone(struct qy_tcache *t);
 
@@ -57,10 +60,10 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 
 /* Chunks. */
 void qy_chunk_stacks_init(struct qy_tcache *t);
-void *qy_chunk_pop(struct qy_tcache *t, size_t request); /* NULL: nothing there that serves it */
+/* What is kept a little larger than `stack` holds; NULL: nothing that serves `size`. */
+void *qy_kept_pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size);
 void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment);
 bool qy_chunk_push(struct qy_tcache *t, void *mem); /* vetted; false: no place for it */
-unsigned qy_chunk_class(size_t size);
 size_t qy_chunk_round(size_t size);
 size_t qy_chunk_slots_needed(void);
 void qy_chunks_flush_all(struct qy_tcache *t);

@@ -42,16 +42,19 @@ struct qy_chunk_stack {
 struct qy_tcache {
     size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
                              everything back: see qy_tcache_answer */
-    uintptr_t zone_from; /* where the zone's first header ends: pointers from here on, for zone_span bytes, */
+    uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, */
     size_t
-        zone_span; /* have a readable header; others take the slow path, which looks whether the zone grew */
-    uint8_t units[QY_RUN_LARGEST + 1]; /* qy_cell_stride of a request, beyond the least, in QY_STRIDE_UNIT */
+        zone_span; /* for so many bytes, have a readable header; others take the slow path, which looks whether the zone grew */
+    const uint16_t *tags;            /* of the zone's runs */
+    uint8_t units[QY_RUN_SMALL + 1]; /* qy_cell_stride of a request, beyond the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
+    uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned slow_calls;    /* so that the clock is not read on each */
     uint64_t tick_seen;     /* the last tick this thread knows of */
-    size_t chunk_limit;     /* requests below it may be served from the stacks of chunks */
+    size_t power_limit;     /* atomic, as request_limit: powers of two below it may be served as cells, */
+    size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
     unsigned flushed_last;           /* of these, the one that gave way last */
@@ -103,6 +106,12 @@ QY_INLINE struct qy_stack *qy_tag_stack(const struct qy_tcache *t, size_t tag)
     return (struct qy_stack *)((char *)t + tag * QY_STACK_SCALE + offsetof(struct qy_tcache, not_zero));
 }
 
+/* The stack of a class. Of those that are not small it is all zero until the thread uses them: they are far apart. */
+QY_INLINE struct qy_stack *qy_class_stack(struct qy_tcache *t, unsigned cls)
+{
+    return &t->stacks[qy_class_stride(cls) / QY_CELL_UNIT];
+}
+
 /* The cell that serves `request`, from the top of its stack; NULL: ask the slow path. */
 QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 {
@@ -110,6 +119,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
         return NULL;
     size_t units = t->units[request];
     uint64_t *cell = qy_units_stack(t, units)->top[-1];
+    QY_RETURNED(cell);
     QY_PROBE(TCACHE, ASKED, 0, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
     QY_HIDE(units);
     uint64_t key = qy_units_stack(t, units)->key;
@@ -125,16 +135,22 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 /*
  * Whether a cell in use begins at `mem`: it lies in the zone, its header, whose tag comes out, is that of a block in use, and the
  * header behind it is intact. False: the slow path finds out what it is.
+ *
+ * The tag is the one of the run, not the one that the header says: the two headers, which lie in different lines and are often in no cache, are
+ * asked for at the same time, and not the second only when the first has come (docs/decisions/0018-tags-of-runs.md).
  */
 QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *tag)
 {
-    if (QY_UNLIKELY((uintptr_t)mem - t->zone_from >= t->zone_span))
+    uintptr_t offset = (uintptr_t)mem - t->zone_from;
+    if (QY_UNLIKELY(offset >= t->zone_span))
         return false;
-    uint64_t key = ((const uint64_t *)mem)[-1];
-    *tag = (uint16_t)key;
-    if (QY_UNLIKELY(key != qy_tag_stack(t, *tag)->key))
+    size_t said = t->tags[offset >> QY_RUN_SHIFT];
+    QY_HIDE(said);
+    *tag = said;
+    uint64_t key = qy_tag_stack(t, said)->key;
+    if (QY_UNLIKELY(key != ((const uint64_t *)mem)[-1]))
         return false;
-    const char *behind = (const char *)mem + *tag - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES;
+    const char *behind = (const char *)mem + said - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES;
     return *(const uint32_t *)behind == (uint32_t)key;
 }
 

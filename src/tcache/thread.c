@@ -19,6 +19,7 @@ QY_THREAD struct qy_tcache *qy_self = &qy_tcache_none;
 static struct qy_lock roster_lock = QY_LOCK_INIT(QY_RANK_ROSTER);
 struct qy_tcache *qy_roster;
 static struct qy_tcache *orphans;
+static uint32_t caches_made;
 static pthread_key_t death_key;
 static bool have_death_key;
 
@@ -29,10 +30,18 @@ void **qy_tcache_slots(struct qy_tcache *t, size_t count)
     return slots;
 }
 
+/* ptmalloc has no stacks above. */
+static size_t largest_kept(void)
+{
+    return qy_options.classic ? qy_min(qy_options.tcache_max, QY_LARGEST_CLASSIC) : qy_options.tcache_max;
+}
+
 /* Where there are no runs, or no call shall miss the slow path, the stacks are empty. */
 static void open_fast_path(struct qy_tcache *t)
 {
-    qy_store_relaxed(&t->request_limit, qy_options.run_max + 1);
+    qy_store_relaxed(&t->request_limit, qy_min(qy_options.run_max, QY_RUN_SMALL) + 1);
+    qy_store_relaxed(&t->power_limit, qy_options.perturb ? 0 : qy_options.run_max + 1);
+    qy_store_relaxed(&t->chunk_limit, qy_options.perturb ? 0 : largest_kept() + 1);
 }
 
 static struct qy_tcache *make(void)
@@ -49,6 +58,8 @@ static struct qy_tcache *make(void)
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
     t->main_thread = !qy_roster;
+    /* The 65,534th has the number of the first again. */
+    t->mark = qy_holder_mark(&qy_seals, QY_FIRST_CACHE + caches_made++ % (QY_HOLDERS - QY_FIRST_CACHE));
     t->next = qy_roster;
     qy_store_release(&qy_roster, t); /* publishes a complete cache to who walks without the lock */
     qy_unlock(&roster_lock);
@@ -138,17 +149,17 @@ void qy_tcache_configure(struct qy_tcache *t)
 {
     qy_tcache_look_at_zone(t);
     open_fast_path(t);
-    t->chunk_limit = qy_options.perturb ? 0 : qy_options.tcache_max + 1;
     if (!qy_options.perturb)
         return;
     /* Stacks without room: every call takes the slow path and is seen there. */
     give_everything_back(t, QY_KEEP);
     for (unsigned c = 0; c < QY_CLASSES; c++)
-        t->stacks[c].limit = t->stacks[c].base;
+        qy_class_stack(t, c)->limit = qy_class_stack(t, c)->base;
 }
 
 void qy_tcache_look_at_zone(struct qy_tcache *t)
 {
+    t->tags = qy_zone.tags;
     t->zone_from = qy_zone.lo + QY_CELL_HEADER_BYTES;
     t->zone_span = qy_load_relaxed(&qy_zone.span);
 }
@@ -167,8 +178,11 @@ struct qy_tcache *qy_roster_first(void)
 static void ask_others(struct qy_tcache *self)
 {
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
-        if (t != self)
+        if (t != self) {
             qy_store_relaxed(&t->request_limit, 0);
+            qy_store_relaxed(&t->power_limit, 0);
+            qy_store_relaxed(&t->chunk_limit, 0);
+        }
     }
 }
 

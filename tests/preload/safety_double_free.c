@@ -147,6 +147,58 @@ QTEST("a second free is found after the block was merged and given back (M-06, M
     safety_done();
 }
 
+struct merge {
+    size_t n;
+    const char *order; /* in which the three neighbours are freed */
+    int freed_again;   /* which */
+};
+
+/* Three side by side are freed and merged; a larger block takes their place, and nothing is written to it. */
+static void become_part(const void *arg)
+{
+    const struct merge *m = arg;
+    static char *block[40];
+    char **three = block;
+    for (int i = 0; i < 40; i++)
+        QT_CHECK(block[i] = malloc(m->n));
+    size_t stride = malloc_usable_size(block[0]) + 8;
+    while (three < block + 36 && (three[1] != three[0] + stride || three[2] != three[1] + stride))
+        three++;
+    if (three == block + 36)
+        _exit(77);
+    for (int i = 0; i < 3; i++)
+        free(three[m->order[i] - '0']);
+    malloc_trim(0); /* what the thread keeps goes home */
+    char *again_free = three[m->freed_again], *large;
+    int tries = 50;
+    do
+        large = malloc(2 * m->n + 32);
+    while ((again_free <= large || again_free >= large + 2 * m->n) && --tries);
+    if (!tries)
+        _exit(77);
+    safety->named = again_free;
+    free(again(again_free));
+}
+
+QTEST("a block that was merged with others is not freed again when a larger one has its place (M-06, M-50)")
+{
+    static const size_t sizes[] = {1528, 3000, 5000, 10000, 20000, 30000};
+    static const char *const orders[] = {"012", "021", "102", "120", "201", "210"};
+    int looks = 0;
+    for (size_t i = 0; i < 6; i++)
+        for (int k = 0; k < 12; k++) {
+            struct merge m = {sizes[i], orders[k / 2], 1 + k % 2};
+            struct safety_end end = safety_run(become_part, &m);
+            if (WIFEXITED(end.status) && WEXITSTATUS(end.status) == 77)
+                continue;
+            looks++;
+            dies(become_part, &m, FREED_BEFORE, "size %zu, freed %s, again %d", m.n, m.order, m.freed_again);
+        }
+    if (looks == 0)
+        QT_SKIP("no chunks of these sizes");
+    safety_done();
+}
+
 static void realloc_moved(const void *arg)
 {
     size_t n = *(const size_t *)arg;

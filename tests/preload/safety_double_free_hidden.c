@@ -102,6 +102,37 @@ QTEST("nor when the first is in a cache and the second beyond it (M-50)")
     check_no_harm(63, 63);
 }
 
+/* Who reads what stands before his block can put it back. */
+static void put_back_and_free(const void *arg)
+{
+    size_t n = *(const size_t *)arg;
+    static char *block[MANY];
+    char *p = malloc(n);
+    size_t was = words(p)[-1];
+    free(p);
+    words(p)[-1] = was;
+    free(again(p));
+    for (int i = 0; i < MANY; i++)
+        QT_CHECK(block[i] = malloc(n));
+    check_apart(block, MANY, n);
+}
+
+/* What is before a cell is the same for all cells of its class. */
+static bool may_be_a_cell(size_t n)
+{
+    return !qt_conf_has("classic") && !qt_conf_has("run_max:0") && n <= 1032;
+}
+
+QTEST("a second free after the word before the chunk was put back gives no memory two owners (M-50)")
+{
+    for_sizes(n)
+    {
+        if (!may_be_a_cell(n) && !is_mapped(n))
+            does_no_harm(put_back_and_free, &n, "size %zu", n);
+    }
+    safety_done();
+}
+
 static void write_and_free(const void *arg)
 {
     free_and_write_and_free(arg);

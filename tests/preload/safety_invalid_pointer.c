@@ -3,8 +3,10 @@
  * (M-50). Nothing is read that cannot be read.
  */
 /* timeout: 120 */
-#include "mech_maps.h"
+#include "mech_heap.h"
 #include "safety.h"
+
+#include <pthread.h>
 
 enum function { FREE, REALLOC, USABLE, FUNCTIONS };
 
@@ -164,6 +166,31 @@ QTEST("where no block was handed out yet, none is found (M-50)")
     safety_done();
 }
 
+/* The thread has had no block of this size, so nothing of its own says how one looks. */
+static void *ask_behind(void *p)
+{
+    char *end = (char *)(((uintptr_t)p | 0xffff) + 1);
+    size_t step = malloc_usable_size(p) + 8;
+    for (char *at = (char *)p + step; at < end; at += step)
+        refused_as(FREED_BEFORE, at, "not handed out, another thread's size", step - 8);
+    return p;
+}
+
+QTEST("where no block was handed out yet, a thread finds none that never had one of that size (M-50)")
+{
+    for (size_t n = 64; n <= 8192; n *= 2) {
+        char *p = NULL;
+        for (int i = 0; i < 40; i++)
+            QT_CHECK(p = malloc(n));
+        if (in_brk(p))
+            continue; /* no cell */
+        pthread_t t;
+        QT_CHECK(pthread_create(&t, NULL, ask_behind, p) == 0);
+        pthread_join(t, NULL);
+    }
+    safety_done();
+}
+
 /* Behind the last block, to the end of the mapping and over it. */
 QTEST("the ends of Quarry's own memory are refused (M-50)")
 {
@@ -178,6 +205,26 @@ QTEST("the ends of Quarry's own memory are refused (M-50)")
         refused_as(FREED_BEFORE, (char *)v.end + 65536, "beyond", sizes[i]);
         refused_as(FREED_BEFORE, (char *)v.end + (64 << 20), "far beyond", sizes[i]);
     }
+    safety_done();
+}
+
+/* Address space of a thread's arena that no memory is in yet. */
+static void *ask_beyond(void *arg)
+{
+    char *p = malloc(5000), *base = (char *)((uintptr_t)p & -HEAP_BYTES);
+    struct vma v = vma_of(p);
+    for (long d = -64; d <= 64; d += 8)
+        refused_as(FREED_BEFORE, (char *)v.end + d, "the end of what is used", 5000);
+    for (char *at = base + HEAP_BYTES - 16; at > (char *)v.end; at -= HEAP_BYTES / 9 / 16 * 16)
+        refused_as(FREED_BEFORE, at, "reserved", 5000);
+    return arg;
+}
+
+QTEST("what a thread's arena has only reserved is refused, not read (M-32, M-50)")
+{
+    pthread_t t;
+    QT_CHECK(pthread_create(&t, NULL, ask_beyond, NULL) == 0);
+    pthread_join(t, NULL);
     safety_done();
 }
 
@@ -202,6 +249,29 @@ QTEST("blocks whose memory was given back are refused (M-23, M-50)")
     static const size_t sizes[] = {16, 100, 1000, 3000, 20000, 100000, 300000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         check_given_back(sizes[i], sizes[i] > 10000 ? 200 : MANY);
+    safety_done();
+}
+
+/* More than a sub-heap holds: all but the first are given back. */
+static void *ask_what_was_a_subheap(void *arg)
+{
+    enum { BLOCKS = 3400 };
+    static char *chunk[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        QT_CHECK(chunk[i] = malloc(60000));
+    for (int i = 0; i < BLOCKS; i++)
+        free(chunk[i]);
+    malloc_trim(0);
+    for (int i = 0; i < BLOCKS; i += BLOCKS / 50)
+        refused_as(FREED_BEFORE, chunk[i], "of a sub-heap", 60000);
+    return arg;
+}
+
+QTEST("blocks of sub-heaps that were given back are refused (M-32, M-50)")
+{
+    pthread_t t;
+    QT_CHECK(pthread_create(&t, NULL, ask_what_was_a_subheap, NULL) == 0);
+    pthread_join(t, NULL);
     safety_done();
 }
 

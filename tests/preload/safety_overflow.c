@@ -4,6 +4,7 @@
  */
 /* not: check */
 /* timeout: 180 */
+#include "mech_maps.h"
 #include "safety.h"
 
 enum { MANY = 400 };
@@ -169,6 +170,110 @@ QTEST("a write of 1 to 16 bytes before a block is found when it or the block bef
                 dies(underflow, &b, PAST_END, "size %zu, %zu bytes, freeing the one before", n, bytes);
         }
     }
+    safety_done();
+}
+
+/* ------------------------------------------------- one bit */
+
+struct flip {
+    size_t n;
+    unsigned bit;
+    bool behind; /* of the word behind the block, not of its own */
+};
+
+static void flip_a_bit(const void *arg)
+{
+    const struct flip *f = arg;
+    struct side s = three(f->n);
+    if (!s.a)
+        _exit(77);
+    words(f->behind ? s.c : s.b)[-1] ^= (size_t)1 << f->bit;
+    safety->named = s.b;
+    free(again(s.b));
+}
+
+static const size_t flip_sizes[] = {24, 248, 760, 1048, 1528, 3000, 5000, 20000, 60000, 70000};
+#define for_flip_sizes(n)                                                                                   \
+    for (size_t n, n##_i = 0; n##_i < sizeof flip_sizes / sizeof *flip_sizes && (n = flip_sizes[n##_i], 1); \
+         n##_i++)
+
+/* In bits 32 to 62 a seal says who has the block: one number in 32768 is somebody's. */
+static const char *what_a_bit_damages(unsigned bit)
+{
+    return bit >= 32 && bit < 63 ? BEFORE_START "|" DOUBLE_FREE : BEFORE_START;
+}
+
+QTEST("every bit of the word before a block counts (M-51)")
+{
+    for_flip_sizes(n)
+    {
+        for (unsigned bit = 0; bit < 64 && lies_side_by_side(n); bit++) {
+            struct flip f = {n, bit, false};
+            dies(flip_a_bit, &f, what_a_bit_damages(bit), "size %zu, bit %u", n, bit);
+        }
+    }
+    safety_done();
+}
+
+/* Of the 32 above, some say who has the block that is behind, or are not looked at. */
+QTEST("of the word behind a block, whether this one is in use counts, and its 16 bits of a seal (M-51)")
+{
+    for_flip_sizes(n)
+    {
+        for (unsigned bit = 0; bit < 32 && lies_side_by_side(n); bit = bit ? bit + 1 : 16) {
+            struct flip f = {n, bit, true};
+            dies(flip_a_bit, &f, PAST_END, "size %zu, bit %u", n, bit);
+        }
+    }
+    safety_done();
+}
+
+/* ------------------------------------------------- into top */
+
+static size_t size_in(size_t word)
+{
+    return word >> 63 ? word & 0xfff0 : word & ~(size_t)15; /* sealed or plain */
+}
+
+/* A block of the main arena with top behind it; NULL: none is to be had. */
+static char *last_before_top(size_t n)
+{
+    for (int i = 0; i < MANY; i++) {
+        char *p = malloc(n), *next = p + malloc_usable_size(p) + 8;
+        if (in_brk(p) && (uintptr_t)next - 16 + size_in(words(next)[-1]) == brk_end())
+            return p;
+    }
+    return NULL;
+}
+
+/* `value`: added to the size of top. */
+static void overflow_into_top(const void *arg)
+{
+    const struct bug *bug = arg;
+    char *p = last_before_top(bug->n);
+    if (!p)
+        _exit(77);
+    words(p + malloc_usable_size(p) + 8)[-1] += (size_t)bug->value;
+    safety->named = p;
+    free(again(p));
+}
+
+QTEST(
+    "a write past the last block's end, into the size of top, is found when the block is freed (M-16, M-51)")
+{
+    static const int values[] = {-1, 16, -16, 256, 4096}; /* of a sealed word, only these bits are its size */
+    int looks = 0;
+    for (size_t n = 1100; n < 100000; n *= 2)
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+            struct bug b = {n, 0, 0, FREE_IT};
+            if (safety_run(overflow_into_top, &b).status != 0)
+                continue; /* no block borders top */
+            b.value = values[i];
+            dies(overflow_into_top, &b, PAST_END, "size %zu, %d", n, values[i]);
+            looks++;
+        }
+    if (!looks)
+        QT_SKIP("no block borders top");
     safety_done();
 }
 

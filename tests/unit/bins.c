@@ -26,8 +26,9 @@ static void lay_out(bool sorted)
     chunk_make((struct qy_chunk *)at, QY_MIN_CHUNK);
     for (int i = 0; i < CHUNKS; i++) {
         qy_chunk_mark_free(chunks[i]);
+        qy_chunk_set_free(chunks[i], sizes[i], QY_PREV_INUSE);
         qy_chunk_set_foot(chunks[i], sizes[i]);
-        qy_chunk_next(chunks[i])->size &= ~QY_PREV_INUSE;
+        qy_chunk_set_prev_inuse(qy_chunk_next(chunks[i]), false);
         qy_bin_insert(&bins, chunks[i]);
     }
     for (struct qy_chunk *c; (c = qy_bin_last(&bins, QY_UNSORTED)) != NULL;) {

@@ -49,7 +49,7 @@ static inline char *field_make(struct qy_arena *owner)
 static inline void chunk_make(struct qy_chunk *c, size_t size)
 {
     qy_chunk_mark(c);
-    qy_chunk_set_head(c, size, QY_PREV_INUSE);
+    qy_chunk_set_used(c, size, QY_PREV_INUSE);
     qy_chunk_mark_inuse(c);
     qy_chunk_note_size(c);
 }

@@ -84,7 +84,7 @@ static void freed_and_merged(void **state)
         qy_chunk_mark_free(chunks[i]);
         assert_true(qy_place_free(qy_place_of(chunks[i])) && !qy_chunk_inuse(chunks[i]));
         qy_chunk_unmark(chunks[i + 1]);
-        qy_chunk_set_size(chunks[i], sizes[i] + sizes[i + 1]);
+        qy_chunk_resize_used(chunks[i], sizes[i] + sizes[i + 1]);
         qy_chunk_note_size(chunks[i]);
         assert_true(qy_chunk_has_size(chunks[i], sizes[i] + sizes[i + 1]));
         assert_false(qy_chunk_has_size(chunks[i], sizes[i]));
@@ -97,9 +97,9 @@ static void split_again(void **state)
     (void)state;
     for (int i = 0; i + 1 < CHUNKS; i += 2) {
         qy_chunk_mark(chunks[i + 1]);
-        qy_chunk_set_head(chunks[i + 1], sizes[i + 1], QY_PREV_INUSE);
+        qy_chunk_set_used(chunks[i + 1], sizes[i + 1], QY_PREV_INUSE);
         qy_chunk_note_size(chunks[i + 1]);
-        qy_chunk_set_size(chunks[i], sizes[i]);
+        qy_chunk_resize_used(chunks[i], sizes[i]);
         qy_chunk_note_size(chunks[i]);
     }
     for (int i = 0; i < CHUNKS; i++)

@@ -12,16 +12,37 @@ static void strides_serve(void **state)
     (void)state;
     internals_ready();
     unsigned last = 0, classes = 0;
-    for (size_t request = 1; request <= QY_RUN_LARGEST; request++) {
+    for (size_t request = 1; request <= QY_RUN_SMALL; request++) {
         unsigned stride = qy_cell_stride(request);
         size_t cell = request + QY_CELL_HEADER_BYTES;
         assert_true(stride >= cell && stride % QY_CELL_UNIT == 0 && stride >= last);
         assert_true(stride - cell < qy_max(QY_CELL_UNIT, cell / 8 + 1));
-        assert_int_equal(qy_classes[stride / QY_CELL_UNIT].stride, stride);
+        assert_int_equal(qy_classes[qy_cell_class(request)].stride, stride);
+        assert_int_equal(qy_class_of_stride(stride), qy_cell_class(request));
         classes += stride != last;
         last = stride;
     }
     assert_int_equal(classes, 32);
+}
+
+/* Each power of two has cells of its own, that cost no more than a chunk would; what needs a chunk of another size has none. */
+static void powers_serve(void **state)
+{
+    (void)state;
+    internals_ready();
+    for (size_t request = QY_RUN_SMALL + 1; request <= 2 * QY_RUN_LARGEST; request++) {
+        size_t chunk = qy_chunk_size_for(request), power = chunk - QY_CELL_UNIT;
+        unsigned cls = qy_cell_class(request);
+        bool wanted = power >= 1024 && power <= 8192 && qy_is_power_of_two(power);
+        assert_int_equal(cls != 0, wanted);
+        if (!wanted)
+            continue;
+        assert_int_equal(qy_classes[cls].stride, chunk);
+        assert_int_equal(qy_class_of_stride(chunk), cls);
+        assert_true(chunk - QY_CELL_HEADER_BYTES >= request);
+    }
+    assert_int_equal(qy_cell_class(1024), qy_cell_class(1017));
+    assert_int_equal(qy_cell_class(8192), QY_CLASSES - 1);
 }
 
 static int by_address(const void *a, const void *b)
@@ -276,9 +297,13 @@ int main(void)
 {
     r = rng_seeded(4);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strides_serve),         cmocka_unit_test(every_cell_once),
-        cmocka_unit_test(taken_again),           cmocka_unit_test(idle_pages_go),
-        cmocka_unit_test(twice_is_fatal),        cmocka_unit_test(a_batch_ends_with_its_run),
+        cmocka_unit_test(strides_serve),
+        cmocka_unit_test(powers_serve),
+        cmocka_unit_test(every_cell_once),
+        cmocka_unit_test(taken_again),
+        cmocka_unit_test(idle_pages_go),
+        cmocka_unit_test(twice_is_fatal),
+        cmocka_unit_test(a_batch_ends_with_its_run),
         cmocka_unit_test(broken_runs_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,8 @@ BESIDE = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__
 WORD_BYTES = 8
 CHUNK_HEADER_BYTES = 16  # prev_size and size; memory begins behind them
 SIZE_FLAGS = 0xF
+SEALED = 1 << 63  # such a size word holds its size in its lowest 16 bits (src/chunk/seal.h)
+SEALED_BITS = 0xFFFF
 PREV_IN_USE = 1
 FREE_IN_A_LIST = ("binned", "unsorted", "fast", "inbox")
 
@@ -366,8 +368,13 @@ what the words of its header mean."""
                 return "data of the block before, which is in use"
             return f"the chunk before, at {at - value:#x}, is free and has {value:,} bytes"
         if name == "size":
+            if value & SEALED:
+                value &= SEALED_BITS
+                seal = "sealed, "
+            else:
+                seal = ""
             flags = [text for bit, text in self.flags(facts["state"]) if value & bit]
-            return f"{value & ~SIZE_FLAGS:,} bytes; " + (", ".join(flags) or "no flags")
+            return f"{seal}{value & ~SIZE_FLAGS:,} bytes; " + (", ".join(flags) or "no flags")
         if facts["state"] == "fast":
             place = at + CHUNK_HEADER_BYTES
             value ^= place >> 12
