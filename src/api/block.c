@@ -309,13 +309,13 @@ static size_t room_for(size_t have, size_t request)
     return grows ? qy_max(request, have + have / GROWTH_PART) : request;
 }
 
-/* A cell stays while half of it is used; a chunk of the default profile, while three quarters are. */
+/* A cell stays while half of it is used, or the thread has no better; a chunk of the default profile, while three quarters are. */
 static bool may_stay(struct identity id, size_t have, size_t request)
 {
     if (request > have)
         return false;
     if (id.kind == CELL)
-        return request + QY_CELL_HEADER_BYTES > have / 2;
+        return request + QY_CELL_HEADER_BYTES > have / 2 || qy_cell_serving(qy_self, request) == id.cls;
     return !qy_options.classic && request >= have - have / GROWTH_PART;
 }
 

@@ -36,6 +36,8 @@ struct qy_sound {
 QY_INLINE struct qy_sound qy_sound_itself(const void *mem)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_UNLIKELY(!qy_seals.below)) /* ptmalloc's profile: nothing is sealed */
+        return (struct qy_sound){0};
     struct qy_sound s = {.granule = qy_granule_of((uintptr_t)c)};
     if (QY_UNLIKELY(!s.granule || !qy_granule_has(s.granule, c) || ((uintptr_t)mem & QY_TAG_BITS)))
         return (struct qy_sound){0};

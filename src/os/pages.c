@@ -22,6 +22,7 @@
 static bool huge_is_slow; /* atomic */
 
 size_t qy_page_bytes = 4096;
+unsigned qy_page_shift = 12;
 size_t qy_fresh_bytes, qy_again_bytes;
 
 void qy_pages_init(void)
@@ -29,6 +30,7 @@ void qy_pages_init(void)
     unsigned long bytes = getauxval(AT_PAGESZ);
     if (bytes)
         qy_page_bytes = bytes;
+    qy_page_shift = qy_high_bit(qy_page_bytes);
 }
 
 /* So that /proc/PID/maps reads well. Kernels without CONFIG_ANON_VMA_NAME refuse, and are not asked again. */

@@ -8,7 +8,8 @@
 #include "base/atomic.h"
 #include "base/compiler.h"
 
-QY_OURS size_t qy_page_bytes; /* set by qy_pages_init; a power of two */
+QY_OURS size_t qy_page_bytes;   /* set by qy_pages_init; a power of two */
+QY_OURS unsigned qy_page_shift; /* which one: a division takes as long as twenty other instructions */
 
 /* Atomic: bytes taken into use so far that were not resident; and of these, those that had been, and were given back. */
 QY_OURS size_t qy_fresh_bytes, qy_again_bytes;

@@ -78,7 +78,8 @@ static bool is_available(const struct qy_run *run, unsigned index)
 {
     const struct qy_class *k = &qy_classes[run->cls];
     size_t header = k->first + (size_t)index * k->stride - QY_CELL_HEADER_BYTES;
-    unsigned from = (unsigned)(header / qy_page_bytes), to = (unsigned)((header + k->stride) / qy_page_bytes);
+    unsigned from = (unsigned)(header >> qy_page_shift),
+             to = (unsigned)((header + k->stride) >> qy_page_shift);
     unsigned pages = (2u << to) - (1u << from);
     return (run->carved & pages) == pages;
 }
@@ -88,14 +89,19 @@ struct range {
     unsigned from, to;
 };
 
+/* Rounded up; as far as a run is long. */
+static unsigned strides_to(const struct qy_class *k, size_t bytes)
+{
+    return (unsigned)(((bytes + k->stride - 1) * k->inverse) >> 32);
+}
+
 static struct range headers_in_page(const struct qy_run *run, unsigned page)
 {
     const struct qy_class *k = &qy_classes[run->cls];
     size_t first_header = k->first - QY_CELL_HEADER_BYTES;
     size_t start = page * qy_page_bytes, end = start + qy_page_bytes;
-    unsigned from =
-        start <= first_header ? 0 : (unsigned)((start - first_header + k->stride - 1) / k->stride);
-    unsigned to = (unsigned)((end - first_header + k->stride - 1) / k->stride);
+    unsigned from = start <= first_header ? 0 : strides_to(k, start - first_header);
+    unsigned to = strides_to(k, end - first_header);
     return (struct range){(unsigned)qy_min(from, run->cells + 1u), (unsigned)qy_min(to, run->cells + 1u)};
 }
 
@@ -175,7 +181,7 @@ static unsigned idle_pages(const struct qy_run *run)
     unsigned idle = run->stale;
     if (run->free < qy_page_bytes / qy_classes[run->cls].stride)
         return idle;
-    for (unsigned page = 0; page < QY_RUN_BYTES / qy_page_bytes; page++)
+    for (unsigned page = 0; page < QY_RUN_BYTES >> qy_page_shift; page++)
         idle |= (unsigned)((run->carved >> page & 1) && page_is_idle(run, page)) << page;
     return idle;
 }

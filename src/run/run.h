@@ -83,10 +83,15 @@ QY_OURS struct qy_class qy_classes[QY_CLASSES];
  * The stride that serves a request of at most QY_RUN_SMALL: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding
  * and more to pages that one class alone uses (docs/decisions/0014-fewer-classes.md).
  */
+QY_INLINE unsigned qy_stride_grain(size_t stride)
+{
+    return stride <= 256 ? 16 : stride <= 512 ? 32 : 64;
+}
+
 QY_INLINE unsigned qy_cell_stride(size_t request)
 {
     size_t stride = request + QY_CELL_HEADER_BYTES;
-    return (unsigned)qy_align_up(stride, stride <= 256 ? 16 : stride <= 512 ? 32 : 64);
+    return (unsigned)qy_align_up(stride, qy_stride_grain(stride));
 }
 
 /*

@@ -66,15 +66,36 @@ static void set_stack(struct qy_tcache *t, unsigned cls, void **base, size_t slo
     stack->limit = base + slots;
 }
 
+/*
+ * A thread begins with the classes of a coarser grid alone. A page of its own is for a class that is used: it gets one when the
+ * stack that serves it has been empty that often for its sake. So a process, or thread, that allocates little of everything touches a third of the
+ * pages; and one that replaces a few blocks of each size by others stays with the coarse ones, and makes no slow call for it.
+ */
+#define REFILLS_UNTIL_OWN 3
+
+/* A power of two is a chunk so often. */
+#define CHUNKS_UNTIL_OWN 8
+
+static unsigned coarser(unsigned cls)
+{
+    return (unsigned)qy_align_up(cls, cls <= 16 ? 4 : cls <= 32 ? 8 : 16);
+}
+
+/* Requests of class `cls`, which is small, are served as cells of class `serving` from now on. */
+static void serve_by(struct qy_tcache *t, unsigned cls, unsigned serving)
+{
+    size_t stride = qy_class_stride(cls), to = stride - QY_CELL_HEADER_BYTES + 1;
+    size_t count = qy_min(qy_stride_grain(stride), to);
+    memset(t->units + to - count, (int)((qy_class_stride(serving) - QY_CELL_UNIT) / QY_STRIDE_UNIT), count);
+}
+
 void qy_cell_stacks_init(struct qy_tcache *t)
 {
     for (unsigned cls = 0; cls < QY_SMALL_CLASSES; cls++)
         set_stack(t, cls, empty_stack + 1, 0);
-    /* Requests of the same 16 bytes have the same stride. */
-    for (unsigned from = 0, last = QY_CELL_UNIT - QY_CELL_HEADER_BYTES; last <= QY_RUN_SMALL;
-         from = last + 1, last += QY_CELL_UNIT)
-        memset(t->units + from, (int)((qy_cell_stride(last) - QY_CELL_UNIT) / QY_STRIDE_UNIT),
-               last + 1 - from);
+    for (unsigned cls = 1; cls < QY_SMALL_CLASSES;
+         cls += qy_stride_grain(qy_class_stride(cls) + 1) / QY_CELL_UNIT)
+        serve_by(t, cls, coarser(cls));
 }
 
 static void lay_out_stack(struct qy_tcache *t, unsigned cls, size_t count)
@@ -400,35 +421,11 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **end,
     return count;
 }
 
-/*
- * The first blocks of a class are those of the next one in a coarser grid, or chunks. A page of its own is for a class that is used: a
- * process, or thread, that allocates little of everything touches a third of the pages.
- */
-#define FEW 8
-
-/* 0: chunks. */
-static unsigned coarser(unsigned cls)
-{
-    if (cls >= QY_SMALL_CLASSES)
-        return 0;
-    return (unsigned)qy_align_up(cls, cls <= 16 ? 4 : cls <= 32 ? 8 : 16);
-}
-
-static void *take_coarser(struct qy_tcache *t, unsigned coarse)
-{
-    return coarse ? qy_cell_take(t, coarse) : NULL;
-}
-
-void *qy_cell_take(struct qy_tcache *t, unsigned cls)
+static void *take_from(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
     if (stack->top != stack->base) /* the fast path was closed, or did not like what it saw */
         return revive(*--stack->top, cls);
-    unsigned coarse = coarser(cls);
-    if (coarse != cls && t->few[cls] < FEW) {
-        t->few[cls]++;
-        return take_coarser(t, coarse);
-    }
     open_stack(t, cls);
     widen_stack(t, cls);
     void **base = stack->base;
@@ -439,12 +436,29 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
     qy_unlock(&t->lock);
     if (count == 0)
-        return coarse != cls ? take_coarser(t, coarse) : NULL;
+        return NULL;
     if (count < wanted)
         memmove(cells, cells + (wanted - count), count * sizeof *cells);
     QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);
     stack->top = base + (count - 1);
     return revive(cells[count - 1], cls);
+}
+
+void *qy_cell_take(struct qy_tcache *t, unsigned cls)
+{
+    if (cls >= QY_SMALL_CLASSES) {
+        if (t->few[cls] == CHUNKS_UNTIL_OWN)
+            return take_from(t, cls);
+        t->few[cls]++;
+        return NULL;
+    }
+    unsigned coarse = coarser(cls), serving = qy_cell_serving(t, qy_class_stride(cls) - QY_CELL_HEADER_BYTES);
+    if (serving != cls && ++t->few[cls] == REFILLS_UNTIL_OWN) {
+        serve_by(t, cls, cls);
+        serving = cls;
+    }
+    void *cell = take_from(t, serving);
+    return cell || serving == coarse ? cell : take_from(t, coarse); /* no run to be had */
 }
 
 /* The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. */

@@ -45,8 +45,10 @@ struct qy_tcache {
     uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, */
     size_t
         zone_span; /* for so many bytes, have a readable header; others take the slow path, which looks whether the zone grew */
-    const uint16_t *tags;            /* of the zone's runs */
-    uint8_t units[QY_RUN_SMALL + 1]; /* qy_cell_stride of a request, beyond the least, in QY_STRIDE_UNIT */
+    const uint16_t *tags; /* of the zone's runs */
+    uint8_t
+        units[QY_RUN_SMALL +
+              1]; /* the stride that serves a request in this thread, beyond the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
     uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
@@ -62,7 +64,7 @@ struct qy_tcache {
     bool was_full[QY_CLASSES];       /* a stack of cells had to give way: see widen_stack */
     uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
     uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
-    uint8_t few[QY_CLASSES];         /* blocks of a class that another served: see qy_cell_take */
+    uint8_t few[QY_CLASSES];         /* so often another class served this one: see qy_cell_take */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
@@ -98,6 +100,12 @@ QY_INLINE struct qy_stack *qy_units_stack(struct qy_tcache *t, size_t units)
 {
     return (struct qy_stack *)((char *)t + units * QY_STRIDE_UNIT * QY_STACK_SCALE +
                                offsetof(struct qy_tcache, stacks[1]));
+}
+
+/* The class that the fast path serves a small request with; 0: it is not small. */
+QY_INLINE unsigned qy_cell_serving(const struct qy_tcache *t, size_t request)
+{
+    return request <= QY_RUN_SMALL ? t->units[request] * QY_STRIDE_UNIT / QY_CELL_UNIT + 1u : 0;
 }
 
 /* The stack that a header's tag leads to, whatever 16 bits it is. */
