@@ -170,7 +170,9 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
     /* A cell is as aligned as its stride is (run.h). */
     size_t stride = qy_align_up(request + QY_CELL_HEADER_BYTES, alignment);
     if (stride - QY_CELL_HEADER_BYTES <= QY_RUN_SMALL && class_for(stride - QY_CELL_HEADER_BYTES)) {
-        void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
+        void *cell = qy_tcache_pop(qy_self, stride - QY_CELL_HEADER_BYTES);
+        if (!cell)
+            cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
         if (!cell || (uintptr_t)cell % alignment == 0)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
