@@ -87,8 +87,8 @@ MUTATIONS = [
     # ------------------------------------------------------------ bins
     Mutation("M-10 E-6", "options/options.def", "eight blocks in a stack of the thread cache",
              "64,       7,        0, \"tcache_count\"", "64,       8,        0, \"tcache_count\"", TCACHE),
-    Mutation("M-10", "options/options.def", "the thread cache reaches one size further",
-             "32768,    1032,     0, \"tcache_max\"", "32768,    1048,     0, \"tcache_max\"", TCACHE),
+    Mutation("M-10", "tcache/thread.c", "the thread cache reaches one size further",
+             "qy_options.classic ? qy_min(qy_options.tcache_max, QY_LARGEST_CLASSIC)", "qy_options.classic ? QY_LARGEST_CLASSIC + 16", TCACHE),
     Mutation("M-10 M-42", "tcache/chunks.c", "tcache_count is ignored",
              "size_t count = qy_options.tcache_count;\n    if (cls < QY_LINEAR", "size_t count = 7;\n    if (cls < QY_LINEAR", TCACHE),
     Mutation("M-10", "tcache/kept.h", "the thread cache is first in, first out",
