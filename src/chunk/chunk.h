@@ -148,12 +148,17 @@ QY_INLINE void qy_chunk_set_prev_inuse(struct qy_chunk *c, bool inuse)
             low, *low ^ (uint8_t)(qy_word_is_sealed(c->size) ? QY_PREV_INUSE | QY_PREV_FREE : QY_PREV_INUSE));
 }
 
-/* A word that is sealed where it should be, by whatever holder, and only there. */
-QY_INLINE bool qy_word_seal_holds(const struct qy_chunk *c, size_t word)
+/* A word that is sealed where it should be, by whatever holder, and only there. Under any secrets: for who looks at another process. */
+QY_INLINE bool qy_word_seal_holds_under(const struct qy_seals *s, uintptr_t chunk, size_t word)
 {
     if (!qy_word_is_sealed(word))
-        return qy_word_size(word) >= qy_seals.below;
-    return qy_seals.below && qy_word_holder(&qy_seals, (uintptr_t)c, word) != QY_HOLDERS;
+        return qy_word_size(word) >= s->below;
+    return s->below && qy_word_holder(s, chunk, word) != QY_HOLDERS;
+}
+
+QY_INLINE bool qy_word_seal_holds(const struct qy_chunk *c, size_t word)
+{
+    return qy_word_seal_holds_under(&qy_seals, (uintptr_t)c, word);
 }
 
 /* No chunk begins here any more. */

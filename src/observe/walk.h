@@ -113,12 +113,6 @@ struct qy_walk_marks {
 };
 struct qy_walk_marks qy_walk_marks_of(struct qy_walk *w, uint64_t address);
 
-/* Whether a chunk that should be sealed is (chunk/seal.h). */
-QY_INLINE bool qy_walk_seal_holds(const struct qy_walk *w, const struct qy_chunk *copy, uint64_t at)
-{
-    return qy_chunk_size(copy) >= w->seals.below || qy_word_holder(&w->seals, at, copy->size) != QY_HOLDERS;
-}
-
 /* Whether the block is free and in a cache, an inbox or a fast bin (chunk/freed.h). */
 QY_INLINE bool qy_walk_is_held(const struct qy_walk *w, const struct qy_chunk *copy, uint64_t at)
 {

@@ -89,7 +89,7 @@ static void judge_inuse(struct qy_walk *w, const struct segment *s, const struct
     if (size == QY_ALIGNMENT && tags_right && fence <= QY_MIN_CHUNK + QY_ALIGNMENT) {
         c->state = QUARRY_CHUNK_FENCE;
         c->size = fence;
-    } else if (size != c->size || !tags_right || !qy_walk_seal_holds(w, header, c->at)) {
+    } else if (size != c->size || !tags_right || !qy_word_seal_holds_under(&w->seals, c->at, header->size)) {
         c->state = QUARRY_CHUNK_BROKEN;
         qy_walk_find(w, c->at, s->arena->locked, QY_CORRUPTED_HEADER,
                      "the size of this chunk in use was written over");
