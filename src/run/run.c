@@ -22,7 +22,7 @@ void qy_classes_init(const uint64_t *secrets)
     }
 }
 
-static QY_COLD void already_free(const void *cell)
+void qy_cell_already_free(const void *cell)
 {
     qy_fatal(QY_DOUBLE_FREE, cell, "this block is already free");
 }
@@ -225,36 +225,18 @@ unsigned qy_run_take(struct qy_run *run, void **end, unsigned most)
     const size_t stride = qy_classes[run->cls].stride;
     const unsigned count = (unsigned)qy_min(most, run->free);
     char *const first = cell_at(run, 0);
+    void **const to = end - count;
     unsigned w = run->first_word;
-    for (unsigned left = count; left > 0;) {
+    while (end > to) {
         uint64_t bits = run->free_bits[w];
-        for (; bits && left > 0; bits &= bits - 1, left--)
-            *--end = first + (w * 64 + qy_low_bit(bits)) * stride;
+        char *const of_word = first + w * 64 * stride;
+        for (; bits && end > to; bits &= bits - 1)
+            *--end = of_word + qy_low_bit(bits) * stride;
         run->free_bits[w] = bits;
         w += !bits;
     }
     run->first_word = (uint8_t)w;
     run->free = (uint16_t)(run->free - count);
-    return count;
-}
-
-unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most)
-{
-    const uint64_t inverse = qy_classes[run->cls].inverse;
-    const uintptr_t first = (uintptr_t)cell_at(run, 0);
-    size_t lowest = run->first_word;
-    void *const *at = cells, *const *const end = cells + most;
-    for (uintptr_t offset; at != end && (offset = (uintptr_t)*at - first) < QY_RUN_BYTES; at++) {
-        size_t index = offset * inverse >> 32;
-        uint64_t *word = &run->free_bits[index / 64], before = *word;
-        *word = before | (uint64_t)1 << (index % 64);
-        if (QY_UNLIKELY(*word == before))
-            already_free(*at);
-        lowest = qy_min(lowest, index / 64);
-    }
-    unsigned count = (unsigned)(at - cells);
-    run->free = (uint16_t)(run->free + count);
-    run->first_word = (uint8_t)lowest;
     return count;
 }
 
@@ -275,12 +257,12 @@ bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
         uint64_t bits = 0;
         do {
             if (bits >> (index % 64) & 1)
-                already_free(cells[i]);
+                qy_cell_already_free(cells[i]);
             bits |= (uint64_t)1 << (index % 64);
         } while (++i < count && (index = cell_index(k, cells[i])) / 64 == word);
         /* Release: the announcement and the headers written above, to the owner who takes the bits with acquire. */
         if (qy_or_release(&run->remote_bits[word], bits) & bits)
-            already_free(cells[i - 1]);
+            qy_cell_already_free(cells[i - 1]);
     }
     return first;
 }
@@ -294,7 +276,7 @@ bool qy_run_collect(struct qy_run *run)
         uint64_t bits =
             qy_swap_acquire(&run->remote_bits[w], 0); /* pairs with the release in qy_run_put_remote */
         if (run->free_bits[w] & bits)
-            already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
+            qy_cell_already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
         run->free_bits[w] |= bits;
         run->first_word = (uint8_t)qy_min(run->first_word, w);
         collected += (unsigned)__builtin_popcountll(bits);
@@ -315,7 +297,7 @@ unsigned qy_cell_vet(const void *cell)
     const struct qy_class *k = &qy_classes[cls];
     uint64_t header = *qy_cell_header((void *)cell);
     if (header == qy_key_when_free(k->key))
-        already_free(cell);
+        qy_cell_already_free(cell);
     if (!run->owner || !is_available(run, index))
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
     if (header != k->key)

@@ -172,11 +172,20 @@ void qy_run_end(struct qy_run *run);
  */
 unsigned qy_run_take(struct qy_run *run, void **end, unsigned most);
 
-/*
- * The owner gives those of `most` cells back that lie in this run, up to the first that does not; the first one does. Returns how
- * many. A cell that is already free is fatal.
- */
-unsigned qy_run_put(struct qy_run *run, void *const *cells, unsigned most);
+QY_COLD void qy_cell_already_free(const void *cell) __attribute__((noreturn));
+
+/* The owner gives a cell of this run back, the one with this index. One that is already free is fatal. */
+QY_INLINE void qy_run_put(struct qy_run *run, size_t index, const void *cell)
+{
+    size_t word = index / 64;
+    uint64_t before = run->free_bits[word], after = before | (uint64_t)1 << (index % 64);
+    if (QY_UNLIKELY(after == before))
+        qy_cell_already_free(cell);
+    run->free_bits[word] = after;
+    if (word < run->first_word)
+        run->first_word = (uint8_t)word;
+    run->free++;
+}
 
 /*
  * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put the

@@ -125,15 +125,24 @@ void qy_zone_init(uint64_t secret)
     qy_unlock(&qy_zone.lock);
 }
 
-static struct qy_run *pop_dirty_locked(void)
+static void unlist_dirty_locked(struct qy_run *run)
+{
+    *(run->prev ? &run->prev->next : &qy_zone.dirty) = run->next;
+    *(run->next ? &run->next->prev : &qy_zone.dirty_last) = run->prev;
+}
+
+/* Free runs that are looked at for one that has its headers already. */
+#define LOOK_AT_MOST 32
+
+/* The last freed of those that were of this class; else the last freed. */
+static struct qy_run *best_dirty_locked(unsigned cls)
 {
     struct qy_run *run = qy_zone.dirty;
-    qy_zone.dirty = run->next;
-    if (run->next)
-        run->next->prev = NULL;
-    else
-        qy_zone.dirty_last = NULL;
-    return run;
+    for (unsigned i = 0; run && i < LOOK_AT_MOST; i++, run = run->next) {
+        if (run->cls == cls && run->ready)
+            return run;
+    }
+    return qy_zone.dirty;
 }
 
 /* The first fresh run of a huge page is taken: all of it comes. */
@@ -144,12 +153,14 @@ static void take_huge_locked(size_t from)
     qy_zone.resident_to = from + QY_HUGE_BYTES;
 }
 
-static struct qy_run *take_locked(void)
+static struct qy_run *take_locked(unsigned cls)
 {
-    if (qy_zone.dirty)
-        return pop_dirty_locked();
+    struct qy_run *run = best_dirty_locked(cls);
+    if (run) {
+        unlist_dirty_locked(run);
+        return run;
+    }
     qy_count_fresh(QY_RUN_BYTES, qy_zone.clean != NULL);
-    struct qy_run *run;
     if (qy_zone.clean) {
         run = qy_zone.clean;
         qy_zone.clean = run->next;
@@ -167,10 +178,10 @@ static struct qy_run *take_locked(void)
     return run;
 }
 
-struct qy_run *qy_zone_take(void *owner)
+struct qy_run *qy_zone_take(void *owner, unsigned cls)
 {
     qy_lock(&qy_zone.lock);
-    struct qy_run *run = take_locked();
+    struct qy_run *run = take_locked(cls);
     if (run) {
         run->owner = owner;
         qy_zone.taken++;
@@ -210,11 +221,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
         --*most;
         if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES))
             break;
-        qy_zone.dirty_last = run->prev;
-        if (run->prev)
-            run->prev->next = NULL;
-        else
-            qy_zone.dirty = NULL;
+        unlist_dirty_locked(run);
         run->stale = run->ready = 0;
         run->next = qy_zone.clean;
         qy_zone.clean = run;

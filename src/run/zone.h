@@ -54,8 +54,11 @@ QY_INLINE bool qy_zone_has(uintptr_t address)
     return address - qy_zone.lo < qy_load_relaxed(&qy_zone.span);
 }
 
-/* A run nobody uses, now `owner`'s, or NULL. Its descriptor is not set up, its memory holds anything. */
-struct qy_run *qy_zone_take(void *owner);
+/*
+ * A run nobody uses, now `owner`'s, or NULL: if it can be, one that was of this class before. Its descriptor is not set up, its memory
+ * holds anything.
+ */
+struct qy_run *qy_zone_take(void *owner, unsigned cls);
 
 /* A run that holds no block comes back. */
 void qy_zone_put(struct qy_run *run);

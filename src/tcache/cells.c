@@ -156,11 +156,8 @@ static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
     run->next = NULL;
 }
 
-/*
- * After cells came back: a run that was full is listed again; an empty one goes home, unless it is the only one and there is a
- * thread that may want it.
- */
-static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
+/* A run that was full is listed again; an empty one goes home, unless it is the only one and there is a thread that may want it. */
+static QY_NOINLINE void list_or_drop_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->next)
         list_run_locked(t, run);
@@ -168,6 +165,13 @@ static void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
         unlist_run_locked(t, run);
         qy_zone_put(run);
     }
+}
+
+/* After cells came back to a run. It may be the zone's now. */
+QY_INLINE void run_changed_locked(struct qy_tcache *t, struct qy_run *run)
+{
+    if (!run->next || qy_run_is_empty(run))
+        list_or_drop_locked(t, run);
 }
 
 static struct qy_run *inbox_pop_locked(struct qy_tcache *t)
@@ -313,25 +317,38 @@ static unsigned same_run(void *const *cells, unsigned from, unsigned count)
     return from;
 }
 
-/* Puts our own cells back; what is not ours moves to the front of cells[]. Returns how many these are. */
-static unsigned put_own_cells(struct qy_tcache *t, void **cells, unsigned count)
+/* The descriptors of a batch may be far apart: they are asked for so many cells before they are needed. */
+#define CELLS_AHEAD 6
+
+/* Puts our own cells, all of one class, back; what is not ours moves to the front of cells[]. Returns how many these are. */
+static unsigned put_own_cells(struct qy_tcache *t, unsigned cls, void **cells, unsigned count)
 {
-    unsigned others = 0;
+    const struct qy_class *k = &qy_classes[cls];
+    void **others = cells, **const end = cells + count;
+    struct qy_run *run = NULL;
+    uintptr_t first = 0; /* of the cells of `run` */
     qy_lock(&t->lock);
-    for (unsigned i = 0; i < count;) {
-        struct qy_run *run = qy_run_of((uintptr_t)cells[i]);
-        if (run->owner != t) {
-            for (unsigned end = same_run(cells, i, count); i < end;)
-                cells[others++] = cells[i++];
-            continue;
+    for (void **at = cells; at < end; at++) {
+        if ((uintptr_t)*at - first >= QY_RUN_BYTES) {
+            if (run)
+                run_changed_locked(t, run);
+            __builtin_prefetch(qy_run_of((uintptr_t)(end - at > CELLS_AHEAD ? at[CELLS_AHEAD] : end[-1])), 1);
+            run = qy_run_of((uintptr_t)*at);
+            first = qy_align_down((uintptr_t)*at, QY_RUN_BYTES) + k->first;
+            if (run->owner != t) {
+                *others++ = *at;
+                run = NULL;
+                first = 0;
+                continue;
+            }
         }
-        unsigned put = qy_run_put(run, cells + i, count - i);
-        QY_PROBE(RUN, PUT, cells[i], put * qy_classes[run->cls].stride);
-        i += put;
-        run_changed_locked(t, run); /* may give the run to the zone: it is not looked at again */
+        qy_run_put(run, (((uintptr_t)*at - first) * k->inverse) >> 32, *at);
+        QY_PROBE(RUN, PUT, *at, k->stride);
     }
+    if (run)
+        run_changed_locked(t, run);
     qy_unlock(&t->lock);
-    return others;
+    return (unsigned)(others - cells);
 }
 
 /* Our own lock is not held here: for an owner without a thread we collect, which takes his. */
@@ -346,20 +363,10 @@ static void put_others_cells(void *const *cells, unsigned count)
     }
 }
 
-/* The descriptors of a batch may be far apart: ask for all of them before the first is needed. */
-static void prefetch_runs(void *const *cells, unsigned count)
-{
-    if (share_run(cells[0], cells[count - 1]))
-        return;
-    for (unsigned i = 0; i < count; i = same_run(cells, i, count))
-        __builtin_prefetch(&qy_run_of((uintptr_t)cells[i])->free_bits, 1);
-}
-
 /* Returns how many of them were others'. */
-static unsigned put_cells(struct qy_tcache *t, void **cells, unsigned count)
+static unsigned put_cells(struct qy_tcache *t, unsigned cls, void **cells, unsigned count)
 {
-    prefetch_runs(cells, count);
-    unsigned others = t ? put_own_cells(t, cells, count) : count;
+    unsigned others = t ? put_own_cells(t, cls, cells, count) : count;
     put_others_cells(cells, others);
     return others;
 }
@@ -368,7 +375,7 @@ static unsigned put_cells(struct qy_tcache *t, void **cells, unsigned count)
 static unsigned flush(struct qy_tcache *t, unsigned cls, void **from, unsigned count)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    unsigned others = put_cells(t, from, count);
+    unsigned others = put_cells(t, cls, from, count);
     QY_PROBE(TCACHE, EMPTIED, from[0], count * qy_classes[cls].stride);
     size_t newest = qy_min(count, (size_t)(stack->top - from) - count);
     memcpy(from, stack->top - newest, newest * sizeof *from);
@@ -388,7 +395,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
 {
     struct qy_run *run = t->runs[cls];
-    if (!run && (run = qy_zone_take(t)) != NULL) {
+    if (!run && (run = qy_zone_take(t, cls)) != NULL) {
         qy_run_start(run, cls, t);
         list_run_locked(t, run);
     }
@@ -461,14 +468,18 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
     return cell || serving == coarse ? cell : take_from(t, coarse); /* no run to be had */
 }
 
-/* The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. */
+/*
+ * The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. All of a small one
+ * go when it was not empty since the last time: who only frees needs none of them.
+ */
 static void make_room(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    t->was_full[cls] = true;
     QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
-    size_t slots = (size_t)(stack->limit - stack->base);
-    size_t count = qy_min((slots + 1) / 2, CELLS_AT_MOST), from = t->flushed_to[cls];
+    size_t slots = (size_t)(stack->limit - stack->base), from = t->flushed_to[cls];
+    bool all = t->was_full[cls] && slots <= CELLS_AT_MOST;
+    t->was_full[cls] = true;
+    size_t count = all ? slots : qy_min((slots + 1) / 2, CELLS_AT_MOST);
     if (from + 2 * count > slots)
         from = 0;
     t->flushed_to[cls] = (uint16_t)(from + count);
@@ -485,7 +496,7 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
          * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be used again and
          * again, and share its cache line with blocks of the other thread for as long (passive false sharing).
          */
-        put_cells(t, &cell, 1);
+        put_cells(t, cls, &cell, 1);
         if (t)
             open_stack(t, cls);
         return;

@@ -96,6 +96,14 @@ static void shuffle(unsigned count)
     }
 }
 
+/* By the owner. */
+static void put(struct qy_run *run, void *const *batch, unsigned count)
+{
+    const struct qy_class *k = &qy_classes[run->cls];
+    for (unsigned i = 0; i < count; i++)
+        qy_run_put(run, (size_t)((char *)batch[i] - qy_run_base(run) - k->first) / k->stride, batch[i]);
+}
+
 /* Some by the owner, some by somebody else. */
 static void give_all(struct qy_run *run, unsigned count)
 {
@@ -104,7 +112,7 @@ static void give_all(struct qy_run *run, unsigned count)
     for (unsigned i = 0, n; i < count; i += n) {
         n = 1 + (unsigned)rng_below(&r, qy_min(count - i, 50));
         if (rng_one_in(&r, 2))
-            assert_int_equal(qy_run_put(run, cells + i, n), n);
+            put(run, cells + i, n);
         else if (qy_run_put_remote(run, cells + i, n) && rng_one_in(&r, 2))
             assert_true(qy_run_collect(run));
     }
@@ -118,14 +126,14 @@ static void taken_again(void **state)
     (void)state;
     for (unsigned first = 1; first < QY_CLASSES; first++) {
         for (unsigned second = first; second < QY_CLASSES; second += 7) {
-            struct qy_run *run = qy_zone_take(&owner);
+            struct qy_run *run = qy_zone_take(&owner, first);
             assert_non_null(run);
             qy_run_start(run, first, &owner);
             unsigned count = qy_run_take(run, cells + QY_RUN_MAX_CELLS, 40), available = run->available;
             memmove(cells, cells + QY_RUN_MAX_CELLS - count, count * sizeof *cells);
-            assert_int_equal(qy_run_put(run, cells, count), count);
+            put(run, cells, count);
             qy_zone_put(run);
-            assert_ptr_equal(qy_zone_take(&owner), run);
+            assert_ptr_equal(qy_zone_take(&owner, second), run);
             qy_run_start(run, second, &owner);
             assert_int_equal(run->available, first == second ? available : 0);
             qy_run_check(run);
@@ -138,7 +146,7 @@ static void every_cell_once(void **state)
 {
     (void)state;
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
-        struct qy_run *run = qy_zone_take(&owner);
+        struct qy_run *run = qy_zone_take(&owner, 1);
         assert_non_null(run);
         qy_run_start(run, cls, &owner);
         for (int round = 0; round < 3; round++) {
@@ -155,7 +163,7 @@ static void idle_pages_go(void **state)
 {
     (void)state;
     for (unsigned cls = 1; cls < QY_CLASSES; cls += 3) {
-        struct qy_run *run = qy_zone_take(&owner);
+        struct qy_run *run = qy_zone_take(&owner, 1);
         qy_run_start(run, cls, &owner);
         unsigned count = take_all(run), kept = count / 2;
         cells_are_sound(run, count);
@@ -164,7 +172,7 @@ static void idle_pages_go(void **state)
         cells[kept] = cells[count - 1];
         for (unsigned i = 0; i + 1 < count; i++) {
             *qy_cell_header(cells[i]) = qy_key_when_free(qy_classes[cls].key);
-            qy_run_put(run, cells + i, 1);
+            put(run, cells + i, 1);
         }
         const struct qy_class *k = &qy_classes[cls];
         size_t used = (k->first - QY_CELL_HEADER_BYTES + count * k->stride) / qy_page_bytes + 1;
@@ -178,7 +186,7 @@ static void idle_pages_go(void **state)
             assert_int_equal(((unsigned char *)survivor)[i], 0x5a);
         assert_int_equal(take_all(run), count - 1);
         *qy_cell_header(survivor) = qy_key_when_free(qy_classes[cls].key);
-        qy_run_put(run, &survivor, 1);
+        put(run, &survivor, 1);
         give_all(run, count - 1);
         qy_zone_put(run);
     }
@@ -192,8 +200,8 @@ struct pair {
 static void put_twice(void *pair)
 {
     struct pair *p = pair;
-    qy_run_put(p->run, &p->cell, 1);
-    qy_run_put(p->run, &p->cell, 1);
+    put(p->run, &p->cell, 1);
+    put(p->run, &p->cell, 1);
 }
 
 static void put_twice_by_others(void *pair)
@@ -207,20 +215,20 @@ static void put_by_both(void *pair)
 {
     struct pair *p = pair;
     qy_run_put_remote(p->run, &p->cell, 1);
-    qy_run_put(p->run, &p->cell, 1);
+    put(p->run, &p->cell, 1);
     qy_run_collect(p->run);
 }
 
 static void twice_is_fatal(void **state)
 {
     (void)state;
-    struct pair p = {.run = qy_zone_take(&owner)};
+    struct pair p = {.run = qy_zone_take(&owner, 1)};
     qy_run_start(p.run, 5, &owner);
     qy_run_take(p.run, &p.cell + 1, 1);
     must_abort(put_twice, &p);
     must_abort(put_twice_by_others, &p);
     must_abort(put_by_both, &p);
-    assert_int_equal(qy_run_put(p.run, &p.cell, 1), 1);
+    put(p.run, &p.cell, 1);
     qy_zone_put(p.run);
 }
 
@@ -239,7 +247,7 @@ static void check_zone(void *unused)
 static void broken_runs_are_found(void **state)
 {
     (void)state;
-    struct qy_run *run = qy_zone_take(&owner);
+    struct qy_run *run = qy_zone_take(&owner, 1);
     void *batch[40];
     qy_run_start(run, 6, &owner);
     unsigned taken = qy_run_take(run, batch + 40, 40);
@@ -262,7 +270,7 @@ static void broken_runs_are_found(void **state)
     must_abort(check, run);
     run->stale = 0;
     qy_run_check(run);
-    assert_int_equal(qy_run_put(run, batch + 40 - taken, taken), taken);
+    put(run, batch + 40 - taken, taken);
     qy_zone.taken++;
     must_abort(check_zone, NULL);
     qy_zone.taken--;
@@ -276,35 +284,40 @@ static void broken_runs_are_found(void **state)
     qy_zone_check();
 }
 
-/* A batch that goes on in another run: what lies in the first is taken, and no more. */
-static void a_batch_ends_with_its_run(void **state)
+/* Of the runs freed last, the one whose cells are of the right size already; else the very last. */
+static void its_class_comes_first(void **state)
 {
     (void)state;
-    struct qy_run *a = qy_zone_take(&owner), *b = qy_zone_take(&owner);
-    void *batch[8];
-    qy_run_start(a, 4, &owner);
-    qy_run_start(b, 4, &owner);
-    assert_int_equal(qy_run_take(b, batch + 8, 4), 4);
-    assert_int_equal(qy_run_take(a, batch + 4, 4), 4);
-    assert_int_equal(qy_run_put(a, batch, 8), 4);
-    assert_int_equal(qy_run_put(b, batch + 4, 4), 4);
-    assert_true(qy_run_is_empty(a) && qy_run_is_empty(b));
-    qy_zone_put(a);
-    qy_zone_put(b);
+    enum { RUNS = 34, LOOKED_AT = 32 };
+    struct qy_run *runs[RUNS];
+    void *batch[4];
+    for (unsigned i = 0; i < RUNS; i++) {
+        runs[i] = qy_zone_take(&owner, 1);
+        qy_run_start(runs[i], 2 + i, &owner);
+        unsigned taken = qy_run_take(runs[i], batch + 4, 4);
+        put(runs[i], batch + 4 - taken, taken);
+    }
+    for (unsigned i = 0; i < RUNS; i++)
+        qy_zone_put(runs[i]);
+    const unsigned near = RUNS - LOOKED_AT, far = near - 1;
+    assert_ptr_equal(qy_zone_take(&owner, 2 + far), runs[RUNS - 1]);
+    qy_zone_put(runs[RUNS - 1]);
+    assert_ptr_equal(qy_zone_take(&owner, 2 + near), runs[near]);
+    qy_zone_check();
+    assert_ptr_equal(qy_zone_take(&owner, 2 + RUNS), runs[RUNS - 1]);
+    qy_zone_put(runs[RUNS - 1]);
+    qy_zone_put(runs[near]);
+    qy_zone_check();
 }
 
 int main(void)
 {
     r = rng_seeded(4);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strides_serve),
-        cmocka_unit_test(powers_serve),
-        cmocka_unit_test(every_cell_once),
-        cmocka_unit_test(taken_again),
-        cmocka_unit_test(idle_pages_go),
-        cmocka_unit_test(twice_is_fatal),
-        cmocka_unit_test(a_batch_ends_with_its_run),
-        cmocka_unit_test(broken_runs_are_found),
+        cmocka_unit_test(strides_serve),         cmocka_unit_test(powers_serve),
+        cmocka_unit_test(every_cell_once),       cmocka_unit_test(taken_again),
+        cmocka_unit_test(idle_pages_go),         cmocka_unit_test(twice_is_fatal),
+        cmocka_unit_test(its_class_comes_first), cmocka_unit_test(broken_runs_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
