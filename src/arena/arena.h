@@ -55,7 +55,7 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *request);
 /* The arena of a block that qy_arena_vet passed once and that was signed since (chunk/freed.h). */
 QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
 {
-    return qy_granule_of((uintptr_t)mem - QY_HEADER_BYTES)->owner;
+    return qy_granule_with(qy_mem_chunk(mem))->owner;
 }
 
 /*
@@ -80,8 +80,8 @@ QY_INLINE struct qy_sound qy_arena_sound_block(const void *mem)
     struct qy_sound s = qy_sound_itself(mem);
     if (QY_UNLIKELY(!s.granule))
         return s;
-    const struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
-    size_t word = qy_load_relaxed(&next->size);
+    struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
+    size_t word = qy_load_relaxed(qy_seal_lower(next)) | (size_t)qy_load_relaxed(qy_seal_upper(next)) << 32;
     if (QY_LIKELY(qy_word_behind_sound(next, word)))
         return s;
     const struct qy_arena *a = qy_load_acquire(&s.granule->owner);

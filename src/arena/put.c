@@ -46,7 +46,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
     if (QY_UNLIKELY(qy_chunk_size(c) >= QY_HUGE_BYTES) && a->some_huge)
         expect_nothing_locked(c);
     struct qy_chunk *next = qy_chunk_next(c);
-    struct qy_granule *g = qy_granule_of((uintptr_t)c);
+    struct qy_granule *g = qy_granule_with(c);
     struct qy_place place = qy_place_in(g, c), next_place = qy_place_beside(g, c, next);
     size_t size = qy_chunk_size(c), age = 0;
     qy_place_set_free(place);
@@ -184,7 +184,7 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint3
         struct qy_chunk *c = qy_mem_chunk(blocks[i]);
         if (!qy_chunk_inuse(c))
             qy_fatal(QY_DOUBLE_FREE, blocks[i], "this block was freed by another thread at the same time");
-        qy_freed_unsign(blocks[i], mark);
+        qy_freed_take(blocks[i], mark);
         qy_arena_put_locked(a, c);
     }
     qy_arena_check_locked(a);

@@ -240,7 +240,7 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
         mem = take_small(a, r);
     else if (!mem && a->bins.have_fast)
         qy_arena_consolidate_locked(a); /* M-18: before a large request, small free pieces are merged */
-    if (!mem)
+    if (!mem && a->bins.sorted)         /* else nothing is unsorted */
         mem = take_unsorted(a, r);
     if (!mem)
         mem = take_sorted(a, r);

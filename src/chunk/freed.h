@@ -33,7 +33,10 @@ QY_INLINE bool qy_freed_is_signed(const void *mem)
     return ((const uint64_t *)mem)[1] == qy_freed_signature(mem);
 }
 
-/* A seal's halves, which two threads may change at the same time. */
+/*
+ * A seal's halves, which two threads may change at the same time. Also, the upper one was often written a moment ago: a load of both would wait
+ * until that store has reached the cache.
+ */
 QY_INLINE uint32_t *qy_seal_lower(struct qy_chunk *c)
 {
     return (uint32_t *)&c->size;
@@ -42,6 +45,11 @@ QY_INLINE uint32_t *qy_seal_lower(struct qy_chunk *c)
 QY_INLINE uint32_t *qy_seal_upper(struct qy_chunk *c)
 {
     return (uint32_t *)&c->size + 1;
+}
+
+QY_INLINE bool qy_chunk_is_sealed(struct qy_chunk *c)
+{
+    return qy_load_relaxed(qy_seal_upper(c)) >> 31;
 }
 
 /* What the upper half is while the program has the chunk. */
@@ -54,7 +62,7 @@ QY_INLINE uint32_t qy_seal_of_program(struct qy_chunk *c)
 QY_INLINE void qy_freed_sign(void *mem, uint32_t mark)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_LIKELY(qy_word_is_sealed(c->size)))
+    if (QY_LIKELY(qy_chunk_is_sealed(c)))
         qy_store_relaxed(qy_seal_upper(c), qy_seal_of_program(c) ^ mark);
     else
         ((uint64_t *)mem)[1] = qy_freed_signature(mem);
@@ -70,7 +78,7 @@ QY_COLD void qy_freed_changed(const void *mem) __attribute__((noreturn));
  */
 QY_INLINE void qy_freed_sign_once(void *mem, uint32_t mark)
 {
-    if (QY_LIKELY(qy_word_is_sealed(qy_mem_chunk(mem)->size))) {
+    if (QY_LIKELY(qy_chunk_is_sealed(qy_mem_chunk(mem)))) {
         qy_freed_sign(mem, mark);
         return;
     }
@@ -79,20 +87,42 @@ QY_INLINE void qy_freed_sign_once(void *mem, uint32_t mark)
         qy_freed_twice(mem);
 }
 
-/* The holder takes it out; it looks as if it were the program's. */
-QY_INLINE void qy_freed_unsign(void *mem, uint32_t mark)
+/* Aborts when the holder with this mark does not have it any more. Returns what the upper half is while the program has it. */
+QY_INLINE uint32_t qy_freed_must_be(struct qy_chunk *c, uint32_t mark)
 {
-    struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_LIKELY(qy_word_is_sealed(c->size))) {
-        uint32_t upper = qy_seal_of_program(c);
-        if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))
-            qy_freed_changed(mem);
-        qy_store_relaxed(qy_seal_upper(c), upper);
-        return;
-    }
+    uint32_t upper = qy_seal_of_program(c);
+    if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))
+        qy_freed_changed(qy_chunk_mem(c));
+    return upper;
+}
+
+QY_INLINE void qy_freed_erase(void *mem)
+{
     if (QY_UNLIKELY(!qy_freed_is_signed(mem)))
         qy_freed_changed(mem);
     ((uint64_t *)mem)[1] = 0;
+}
+
+/* The holder takes it out, to become what is no block: what the seal says does not matter any more. */
+QY_INLINE void qy_freed_take(void *mem, uint32_t mark)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_chunk_is_sealed(c)))
+        qy_freed_must_be(c, mark);
+    else
+        qy_freed_erase(mem);
+}
+
+/* The holder takes it out; it looks as if it were the program's. Returns the size of the chunk. */
+QY_INLINE size_t qy_freed_unsign(void *mem, uint32_t mark)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_chunk_is_sealed(c))) {
+        qy_store_relaxed(qy_seal_upper(c), qy_freed_must_be(c, mark));
+        return qy_load_relaxed(qy_seal_lower(c)) & QY_SEALED_SIZE;
+    }
+    qy_freed_erase(mem);
+    return qy_chunk_size(c);
 }
 
 /* Of a block past the gate, which lets no sealed one through that is not the program's. */

@@ -69,6 +69,14 @@ QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
     return qy_load_acquire(&leaf->granules[(address >> QY_GRANULE_SHIFT) % QY_LEAF_ENTRIES]);
 }
 
+/* The granule of a chunk that is there: who says so has looked it up, or has cut it out of one that is. */
+QY_INLINE struct qy_granule *qy_granule_with(const struct qy_chunk *c)
+{
+    uintptr_t address = (uintptr_t)c;
+    return qy_load_relaxed(&qy_load_relaxed(&qy_granule_root[address >> QY_LEAF_SHIFT])
+                                ->granules[(address >> QY_GRANULE_SHIFT) % QY_LEAF_ENTRIES]);
+}
+
 /*
  * Makes every granule of [from, to) `owner`'s. False when memory for the marks cannot be had: then nothing there
  * may be used. What was claimed stays claimed. Where nothing can be mapped the break must serve (M-25), but only for who
@@ -128,7 +136,13 @@ QY_INLINE struct qy_place qy_place_of(const struct qy_chunk *c)
     return g ? qy_place_in(g, c) : (struct qy_place){0};
 }
 
-/* The same; it is likely in the granule of `beside`, which is `g`. */
+/* Of a chunk that is there. */
+QY_INLINE struct qy_place qy_place_with(const struct qy_chunk *c)
+{
+    return qy_place_in(qy_granule_with(c), c);
+}
+
+/* Of any address whatever; it is likely in the granule of `beside`, which is `g`. */
 QY_INLINE struct qy_place qy_place_beside(struct qy_granule *g, const struct qy_chunk *beside,
                                           const struct qy_chunk *c)
 {
@@ -213,7 +227,7 @@ QY_INLINE uint64_t qy_place_bit(struct qy_place p)
     return (uint64_t)1 << p.at;
 }
 
-/* The rest: for places of the caller's arena, under its lock. */
+/* The rest: for chunks of the caller's arena, under its lock. */
 QY_INLINE void qy_place_set_begins(struct qy_place p)
 {
     if (!p.marks->begins)
@@ -238,22 +252,22 @@ QY_INLINE void qy_place_set_free(struct qy_place p)
 
 QY_INLINE void qy_chunk_mark(struct qy_chunk *c)
 {
-    qy_place_set_begins(qy_place_of(c));
+    qy_place_set_begins(qy_place_with(c));
 }
 
 QY_INLINE void qy_chunk_mark_inuse(struct qy_chunk *c)
 {
-    qy_place_set_inuse(qy_place_of(c));
+    qy_place_set_inuse(qy_place_with(c));
 }
 
 QY_INLINE void qy_chunk_mark_free(struct qy_chunk *c)
 {
-    qy_place_set_free(qy_place_of(c));
+    qy_place_set_free(qy_place_with(c));
 }
 
 QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
 {
-    qy_place_clear_begins(qy_place_of(c));
+    qy_place_clear_begins(qy_place_with(c));
 }
 
 /* Notes the size that the tag of a marked chunk says; until it changes, or anything begins within. */
@@ -263,13 +277,13 @@ QY_INLINE void qy_place_note_size(struct qy_place p, struct qy_chunk *c)
     if (qy_chunk_size(c) < QY_SIZE_IN_MARKS)
         return;
     if (QY_UNLIKELY(!qy_size_in_granule(c)))
-        marks = qy_place_of((struct qy_chunk *)((char *)c + QY_MARKS_BYTES)).marks;
+        marks = qy_place_with((struct qy_chunk *)((char *)c + QY_MARKS_BYTES)).marks;
     qy_store_relaxed(&marks->inuse, qy_chunk_size(c));
 }
 
 QY_INLINE void qy_chunk_note_size(struct qy_chunk *c)
 {
-    qy_place_note_size(qy_place_of(c), c);
+    qy_place_note_size(qy_place_with(c), c);
 }
 
 void qy_granules_lock(void);

@@ -202,22 +202,28 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     return true;
 }
 
+/* Whether an arena may have several of a size side by side: in the default profile it has bins for one size each only for the small. */
+static bool in_bin_of_its_size(size_t size)
+{
+    return qy_bin_is_small(size) || qy_options.classic;
+}
+
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     request->mark = t->mark;
     request->stash = NULL;
     request->room = 0;
-    if (cached(request->size) && !request->alignment) {
-        if (t->made_room)
-            t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
-        t->made_room = false;
-        unsigned cls = qy_chunk_class(request->size);
-        struct qy_chunk_stack *stack = &t->chunks[cls];
-        if (stack->top == stack->limit && !opened(t, cls))
-            return;
-        request->stash = stack->top;
-        request->room = (unsigned)(stack->limit - stack->top);
-    }
+    if (!cached(request->size) || request->alignment)
+        return;
+    if (t->made_room)
+        t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
+    t->made_room = false;
+    unsigned cls = qy_chunk_class(request->size);
+    struct qy_chunk_stack *stack = &t->chunks[cls];
+    if (!in_bin_of_its_size(request->size) || (stack->top == stack->limit && !opened(t, cls)))
+        return;
+    request->stash = stack->top;
+    request->room = (unsigned)(stack->limit - stack->top);
 }
 
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request)

@@ -34,10 +34,10 @@ QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, struct qy_chunk_stack *sta
 {
     void *mem = stack->top[-1];
     /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
-    qy_freed_unsign(mem, t->mark);
+    size_t size = qy_freed_unsign(mem, t->mark);
     stack->top--;
-    t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(mem));
-    QY_PROBE(TCACHE, TOOK, mem, qy_chunk_size(qy_mem_chunk(mem)));
+    t->chunk_bytes -= size;
+    QY_PROBE(TCACHE, TOOK, mem, size);
     return mem;
 }
 
