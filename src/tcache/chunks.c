@@ -19,9 +19,6 @@
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
 
-/* Stacks of larger blocks that a request looks at, which then has at most a quarter more than it asked for. */
-#define LARGER_LOOKS 4
-
 static bool cached(size_t size)
 {
     return size <= qy_chunk_size_for(qy_options.tcache_max);
@@ -73,32 +70,16 @@ size_t qy_chunk_slots_needed(void)
     return slots;
 }
 
-/* Above, what is a little too large is still better than a lock. */
-static const struct qy_chunk_stack *last_to_look_at(const struct qy_tcache *t,
-                                                    const struct qy_chunk_stack *stack, size_t size)
+static void *take_aligned(struct qy_tcache *t, unsigned cls, size_t size, size_t alignment)
 {
-    const struct qy_chunk_stack *end = &t->chunks[QY_CHUNK_CLASSES - 1];
-    return size <= QY_LARGEST_LINEAR ? stack : end - stack > LARGER_LOOKS ? stack + LARGER_LOOKS : end;
-}
-
-QY_NOINLINE void *qy_kept_pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size)
-{
-    for (const struct qy_chunk_stack *last = last_to_look_at(t, stack, size); stack++ < last;) {
-        if (stack->top != stack->base)
-            return qy_kept_take_top(t, stack);
-    }
-    return NULL;
-}
-
-static void *take_aligned(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size, size_t alignment)
-{
+    struct qy_chunk_stack *stack = &t->chunks[cls];
     void **last = stack->top - qy_min((size_t)(stack->top - stack->base), ALIGNED_LOOKS);
     for (void **slot = stack->top; slot-- > last;) {
         void *mem = *slot;
         if ((uintptr_t)mem % alignment == 0 && qy_chunk_size(qy_mem_chunk(mem)) >= size) {
             *slot = stack->top[-1];
             stack->top[-1] = mem;
-            return qy_kept_take_top(t, stack);
+            return qy_kept_take_top(t, cls);
         }
     }
     return NULL;
@@ -109,16 +90,16 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     if (request >= qy_load_relaxed(&t->chunk_limit))
         return NULL;
     size_t size = qy_chunk_size_for(request);
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class_that_serves(size)];
-    const struct qy_chunk_stack *last = last_to_look_at(t, stack, size);
+    unsigned cls = qy_chunk_class_that_serves(size);
     void *mem = NULL;
-    for (; !mem && stack <= last; stack++)
-        mem = take_aligned(t, stack, size, alignment);
+    for (uint64_t held = qy_kept_for(t, cls, size); held && !mem; held &= held - 1)
+        mem = take_aligned(t, cls + qy_low_bit(held), size, alignment);
     return mem;
 }
 
-static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
+static void flush(struct qy_tcache *t, unsigned cls)
 {
+    struct qy_chunk_stack *stack = &t->chunks[cls];
     while (stack->top != stack->base) {
         /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
         void **from = stack->top;
@@ -131,12 +112,13 @@ static void flush(struct qy_tcache *t, struct qy_chunk_stack *stack)
         qy_arena_put(a, from, (unsigned)(stack->top - from), t->mark, a == t->arena);
         stack->top = from;
     }
+    qy_kept_was_taken(t, cls);
 }
 
 void qy_chunks_flush_all(struct qy_tcache *t)
 {
-    for (unsigned i = 0; i < QY_CHUNK_CLASSES; i++)
-        flush(t, &t->chunks[i]);
+    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
+        flush(t, cls);
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
@@ -146,7 +128,7 @@ static QY_NOINLINE void make_room(struct qy_tcache *t)
     t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
         t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
-        flush(t, &t->chunks[t->flushed_last]);
+        flush(t, t->flushed_last);
     }
 }
 
@@ -169,10 +151,11 @@ QY_INLINE void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
     }
 }
 
-static void put_on_top(struct qy_tcache *t, struct qy_chunk_stack *stack, void *mem, size_t size)
+static void put_on_top(struct qy_tcache *t, unsigned cls, void *mem, size_t size)
 {
     qy_freed_sign_once(mem, t->mark);
-    *stack->top++ = mem;
+    *t->chunks[cls].top++ = mem;
+    qy_kept_was_put(t, cls);
     t->chunk_bytes += size;
     QY_PROBE(TCACHE, PUT, mem, size);
 }
@@ -198,9 +181,27 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     }
     if (!has_room(t, size))
         make_room(t);
-    put_on_top(t, stack, mem, size);
+    put_on_top(t, cls, mem, size);
     return true;
 }
+
+#ifdef QY_CHECK
+/* I-50, I-57. */
+static void check_map(const struct qy_tcache *t)
+{
+    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++) {
+        const struct qy_chunk_stack *stack = &t->chunks[cls];
+        bool held = t->chunk_map[cls / 64] >> (cls % 64) & 1;
+        if (stack->top < stack->base || stack->top > stack->limit || held != (stack->top != stack->base))
+            qy_fatal("invariant", stack->base, "I-57: the map of stacks says which of them hold a chunk");
+    }
+}
+#else
+static void check_map(const struct qy_tcache *t)
+{
+    (void)t;
+}
+#endif
 
 /* Whether an arena may have several of a size side by side: in the default profile it has bins for one size each only for the small. */
 static bool in_bin_of_its_size(size_t size)
@@ -210,6 +211,7 @@ static bool in_bin_of_its_size(size_t size)
 
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
+    check_map(t);
     request->mark = t->mark;
     request->stash = NULL;
     request->room = 0;
@@ -230,7 +232,8 @@ void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request
 {
     if (!request->stashed)
         return;
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(request->size)];
-    stack->top += request->stashed;
+    unsigned cls = qy_chunk_class(request->size);
+    t->chunks[cls].top += request->stashed;
+    qy_kept_was_put(t, cls);
     t->chunk_bytes += request->stashed * request->size;
 }

@@ -60,8 +60,6 @@ void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 
 /* Chunks. */
 void qy_chunk_stacks_init(struct qy_tcache *t);
-/* What is kept a little larger than `stack` holds; NULL: nothing that serves `size`. */
-void *qy_kept_pop_larger(struct qy_tcache *t, struct qy_chunk_stack *stack, size_t size);
 void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment);
 bool qy_chunk_push(struct qy_tcache *t, void *mem); /* vetted; false: no place for it */
 size_t qy_chunk_round(size_t size);

@@ -30,15 +30,41 @@ QY_INLINE unsigned qy_chunk_class_that_serves(size_t size)
     return size <= QY_LARGEST_LINEAR ? qy_chunk_class(size) : qy_chunk_class(size - QY_ALIGNMENT) + 1;
 }
 
-QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, struct qy_chunk_stack *stack)
+/* The map of stacks follows what is put and taken, as ptmalloc's follows its bins (M-15). */
+QY_INLINE void qy_kept_was_put(struct qy_tcache *t, unsigned cls)
 {
-    void *mem = stack->top[-1];
+    t->chunk_map[cls / 64] |= (uint64_t)1 << (cls % 64);
+}
+
+QY_INLINE void qy_kept_was_taken(struct qy_tcache *t, unsigned cls)
+{
+    uint64_t empty = t->chunks[cls].top == t->chunks[cls].base;
+    t->chunk_map[cls / 64] &= ~(empty << (cls % 64));
+}
+
+QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
+{
+    void *mem = *--t->chunks[cls].top;
+    qy_kept_was_taken(t, cls);
     /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
     size_t size = qy_freed_unsign(mem, t->mark);
-    stack->top--;
     t->chunk_bytes -= size;
     QY_PROBE(TCACHE, TOOK, mem, size);
     return mem;
+}
+
+/*
+ * Stacks that a request looks at. What is a little too large is still better than a lock: it has at most a quarter more than was asked
+ * for. Up to 1040 bytes there is one.
+ */
+#define QY_KEPT_LOOKS 5
+
+/* Of the stacks that may serve `size`, those that hold something: bit 0 for `cls`, where they begin. */
+QY_INLINE uint64_t qy_kept_for(const struct qy_tcache *t, unsigned cls, size_t size)
+{
+    const uint64_t *word = &t->chunk_map[cls / 64];
+    uint64_t held = word[0] >> (cls % 64) | word[1] << 1 << (~cls % 64);
+    return held & (size <= QY_LARGEST_LINEAR ? 1 : (1u << QY_KEPT_LOOKS) - 1);
 }
 
 /* The block that serves `request`, if there is one; NULL also when another thread asks for everything back. */
@@ -47,11 +73,11 @@ QY_INLINE void *qy_kept_pop(struct qy_tcache *t, size_t request)
     if (QY_UNLIKELY(request >= qy_load_relaxed(&t->chunk_limit)))
         return NULL;
     size_t size = qy_chunk_size_for(request);
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class_that_serves(size)];
+    unsigned cls = qy_chunk_class_that_serves(size);
     if (qy_options.tcache_count)
         QY_PROBE(TCACHE, ASKED, 0, size);
-    return QY_LIKELY(stack->top != stack->base) ? qy_kept_take_top(t, stack)
-                                                : qy_kept_pop_larger(t, stack, size);
+    uint64_t held = qy_kept_for(t, cls, size);
+    return held ? qy_kept_take_top(t, cls + qy_low_bit(held)) : NULL;
 }
 
 /* A power of two, or what costs as much: a cell from the thread's stack. NULL also where there is none yet. */
@@ -87,11 +113,13 @@ QY_INLINE bool qy_kept_push(struct qy_tcache *t, void *mem, struct qy_sound soun
     size_t size = qy_sound_size(sound);
     if (QY_UNLIKELY(size - QY_TAG_BYTES >= qy_load_relaxed(&t->chunk_limit)))
         return false;
-    struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    unsigned cls = qy_chunk_class(size);
+    struct qy_chunk_stack *stack = &t->chunks[cls];
     if (QY_UNLIKELY(stack->top == stack->limit || t->chunk_bytes + size > t->chunk_bytes_at_most))
         return false;
     qy_store_relaxed(qy_seal_upper(qy_mem_chunk(mem)), (uint32_t)(sound.seal >> 32) ^ t->mark);
     *stack->top++ = mem;
+    qy_kept_was_put(t, cls);
     t->chunk_bytes += size;
     QY_PROBE(TCACHE, PUT, mem, size);
     return true;

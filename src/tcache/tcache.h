@@ -65,6 +65,7 @@ struct qy_tcache {
     uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
     uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES];         /* so often another class served this one: see qy_cell_take */
+    uint64_t chunk_map[QY_CHUNK_CLASSES / 64 + 2]; /* bit i: stack i holds a chunk */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
