@@ -122,12 +122,24 @@ void qy_chunks_flush_all(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
+/* The next stack behind `cls`, round and round, that holds a chunk; there is one. */
+static unsigned next_held(const struct qy_tcache *t, unsigned cls)
+{
+    for (;;) {
+        cls = cls + 1 < QY_CHUNK_CLASSES ? cls + 1 : 0;
+        uint64_t held = t->chunk_map[cls / 64] >> (cls % 64);
+        if (held)
+            return cls + qy_low_bit(held);
+        cls |= 63;
+    }
+}
+
 /* One stack after the other gives all it has, until a quarter of the room is free. */
 static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
     t->made_room = true;
     while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
-        t->flushed_last = (t->flushed_last + 1) % QY_CHUNK_CLASSES;
+        t->flushed_last = next_held(t, t->flushed_last);
         flush(t, t->flushed_last);
     }
 }
