@@ -224,6 +224,8 @@ bool qy_arena_trim(struct qy_arena *a, size_t pad)
     qy_arena_consolidate_locked(a);
     bool any = purge_bins_locked(a);
     any |= qy_arena_trim_top_locked(a, pad);
+    if (a->heap)
+        qy_subheap_decommit(a->heap);
     qy_arena_purge_marks_locked(a);
     qy_unlock(&a->lock);
     return any;

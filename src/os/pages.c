@@ -181,6 +181,18 @@ bool qy_pages_purge(void *at, size_t bytes)
     return done;
 }
 
+bool qy_pages_decommit(void *at, size_t bytes, const char *name)
+{
+    int saved = errno;
+    bool done =
+        mmap(at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == at;
+    QY_PROBE(KERNEL, MMAP, at, bytes);
+    if (done)
+        name_pages(at, bytes, name);
+    errno = saved;
+    return done;
+}
+
 bool qy_pages_unmap(void *at, size_t bytes)
 {
     int saved = errno;

@@ -65,6 +65,9 @@ bool qy_pages_commit(void *at, size_t bytes, const char *name);
 /* Gives the memory back; the pages stay accessible and read as zero. */
 bool qy_pages_purge(void *at, size_t bytes);
 
+/* Gives the memory back, and is not accessible any more, nor counted as memory: as qy_pages_reserve made it. */
+bool qy_pages_decommit(void *at, size_t bytes, const char *name);
+
 /* False: the kernel could not (a mapping would have to be split and the limit is reached). */
 bool qy_pages_unmap(void *at, size_t bytes);
 

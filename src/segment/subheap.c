@@ -71,6 +71,18 @@ void qy_subheap_shrink(struct qy_subheap *heap, size_t bytes)
         heap->size = wanted;
 }
 
+void qy_subheap_decommit(struct qy_subheap *heap)
+{
+    char *from = (char *)heap + heap->size;
+    if (heap->size == heap->committed)
+        return;
+    qy_granules_close(from, (char *)heap + heap->committed);
+    if (qy_pages_decommit(from, heap->committed - heap->size, name))
+        heap->committed = heap->size;
+    else
+        qy_granules_open(from, (char *)heap + heap->committed);
+}
+
 void qy_subheap_delete(struct qy_subheap *heap)
 {
     QY_PROBE(SUBHEAP, GONE, heap, heap->size);

@@ -17,7 +17,7 @@
 #define BYTES_PER_COUNT 128
 
 /* Who takes and frees more than that in turns keeps QY_DEEP_BLOCKS times the blocks, of so many times the bytes. */
-#define DEEP_BYTES 4
+#define DEEP_BYTES 16
 
 /* In turns: a stack was empty after it was full so often. */
 #define TURNS_UNTIL_DEEP 8
@@ -50,10 +50,18 @@ static size_t deep_slots_for(unsigned cls)
     return slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES);
 }
 
+/* The next class that serves requests: of the small ones, not all strides do. */
+static unsigned next_class(unsigned cls)
+{
+    if (cls >= QY_SMALL_CLASSES)
+        return cls + 1;
+    return (unsigned)qy_min(cls + qy_stride_grain(qy_class_stride(cls) + 1) / QY_CELL_UNIT, QY_SMALL_CLASSES);
+}
+
 size_t qy_cell_slots_needed(void)
 {
     size_t slots = 0;
-    for (unsigned cls = 1; cls < QY_CLASSES; cls++)
+    for (unsigned cls = 1; cls < QY_CLASSES; cls = next_class(cls))
         slots += 3 + first_slots_for(cls) + slots_for(cls) + deep_slots_for(cls);
     return slots;
 }
@@ -93,8 +101,7 @@ void qy_cell_stacks_init(struct qy_tcache *t)
 {
     for (unsigned cls = 0; cls < QY_SMALL_CLASSES; cls++)
         set_stack(t, cls, empty_stack + 1, 0);
-    for (unsigned cls = 1; cls < QY_SMALL_CLASSES;
-         cls += qy_stride_grain(qy_class_stride(cls) + 1) / QY_CELL_UNIT)
+    for (unsigned cls = 1; cls < QY_SMALL_CLASSES; cls = next_class(cls))
         serve_by(t, cls, coarser(cls));
 }
 

@@ -20,14 +20,14 @@
 #include "base/probe.h"
 #include "run/run.h"
 
-/* Whatever a header holds leads into this table, and neighbours in it share a cache line. */
+/* What a call needs of a stack shares a cache line. */
 struct qy_stack {
     uint64_t key; /* the header of a block in use of this class */
     void **top, **limit, **base;
 };
 
-/* A header's tag may be any 16 bits, so every value of it must lead into the table; most of it is never touched. */
-#define QY_STACKS (65536 / QY_CELL_UNIT + 1)
+/* Stacks of cells, by their stride in units; most of the table is never touched. */
+#define QY_STACKS (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1)
 
 /* Stacks of chunks: one for each size up to 1040, then 16 for each doubling. */
 #define QY_CHUNK_CLASSES 146
@@ -37,7 +37,7 @@ struct qy_chunk_stack {
 };
 
 /* A stack of cells has room for at most so many blocks for each that tcache_count allows. */
-#define QY_DEEP_BLOCKS 8
+#define QY_DEEP_BLOCKS 32
 
 struct qy_tcache {
     size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
@@ -109,7 +109,7 @@ QY_INLINE unsigned qy_cell_serving(const struct qy_tcache *t, size_t request)
     return request <= QY_RUN_SMALL ? t->units[request] * QY_STRIDE_UNIT / QY_CELL_UNIT + 1u : 0;
 }
 
-/* The stack that a header's tag leads to, whatever 16 bits it is. */
+/* The stack of cells whose headers have this tag; not_zero, of which nothing is ever right, for the tag of a run that nobody uses. */
 QY_INLINE struct qy_stack *qy_tag_stack(const struct qy_tcache *t, size_t tag)
 {
     return (struct qy_stack *)((char *)t + tag * QY_STACK_SCALE + offsetof(struct qy_tcache, not_zero));

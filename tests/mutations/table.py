@@ -289,6 +289,8 @@ MUTATIONS = [
              "qy_pages_reserve(QY_SUBHEAP_BYTES, QY_SUBHEAP_BYTES, name);", "qy_pages_reserve(QY_SUBHEAP_BYTES, qy_page_bytes, name);", ARENA),
     Mutation("M-32", "arena/trim.c", "empty sub-heaps are kept",
              "while (a->heap && delete_empty_subheap_locked(a, pad))", "while (false)", ARENA),
+    Mutation("M-25 M-32", "arena/trim.c", "what a sub-heap had stays counted as memory",
+             "        qy_subheap_decommit(a->heap);", "        (void)0;", one("kernel_limits"), "serves a third"),
     Mutation("M-32", "arena/grow.c", "an arena has one sub-heap",
              "    if (size > QY_SUBHEAP_LARGEST)", "    if (size > QY_SUBHEAP_LARGEST || a->heap)", ARENA),
     Mutation("M-33", "tcache/thread.c", "a dead thread's cache is not adopted",
