@@ -272,14 +272,14 @@ QY_INLINE void free_identified(struct identity id, void *mem)
 
 static QY_NOINLINE void free_slow(void *mem)
 {
-    if (!mem)
-        return;
     qy_init();
     free_identified(identify(mem), mem);
 }
 
 void qy_block_free(void *mem)
 {
+    if (!mem) /* programs do so often */
+        return;
     struct qy_tcache *t = qy_self;
     if ((uintptr_t)mem - t->zone_from >= t->zone_span) {
         struct qy_sound sound = qy_arena_sound_block(mem);
