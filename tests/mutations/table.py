@@ -517,7 +517,7 @@ MUTATIONS = [
     Mutation("M-50", "arena/vet.c", "under the lock, who has a block does not matter",
              "    if (!taken)\n        qy_freed_twice(mem);\n", "", one("safety_double_free")),
     Mutation("M-50", "arena/put.c", "a chunk that is merged into the one before keeps its seal",
-             "        qy_chunk_void(c);\n", "", one("safety_double_free")),
+             "        qy_chunk_void(c);\n", "", one("safety_double_free", "run_max0")),
     Mutation("M-50", "chunk/freed.h", "a kept block is handed out whoever has it",
              "    if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))", "    if (mark != mark)",
              rf"{SEALS}|{one('safety_double_free_hidden')}"),

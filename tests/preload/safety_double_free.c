@@ -199,6 +199,45 @@ QTEST("a block that was merged with others is not freed again when a larger one 
     safety_done();
 }
 
+/* What comes out of a fast bin looks like the program's for a moment; then it is merged. */
+static void become_part_from_fast_bins(const void *unused)
+{
+    enum { COUNT = 300, FREED = 150, SIZE = 100 };
+    static char *block[COUNT];
+    (void)unused;
+    mallopt(M_MXFAST, 160);
+    for (int i = 0; i < COUNT; i++)
+        QT_CHECK(block[i] = malloc(SIZE));
+    size_t stride = malloc_usable_size(block[0]) + 8;
+    char **three = block + FREED + 1;
+    while (three < block + COUNT - 4 && (three[1] != three[0] + stride || three[2] != three[1] + stride))
+        three++;
+    for (int i = 0; i < FREED; i++)
+        free(block[i]); /* the thread keeps no more of this size */
+    for (int i = 2; i >= 0; i--)
+        free(three[i]);
+    free(malloc(2000)); /* a request that is not small empties the fast bins */
+    char *again_free = three[2], *large;
+    int tries = 50;
+    do
+        large = malloc(3 * stride - 8);
+    while ((again_free <= large || again_free >= large + 3 * stride) && --tries);
+    if (!tries)
+        _exit(77);
+    safety->named = again_free;
+    free(again(again_free));
+}
+
+QTEST(
+    "a block that was merged out of a fast bin is not freed again when a larger one has its place (M-18, M-50)")
+{
+    struct safety_end end = safety_run(become_part_from_fast_bins, NULL);
+    if (WIFEXITED(end.status) && WEXITSTATUS(end.status) == 77)
+        QT_SKIP("no chunks of this size");
+    dies(become_part_from_fast_bins, NULL, FREED_BEFORE, "out of a fast bin");
+    safety_done();
+}
+
 static void realloc_moved(const void *arg)
 {
     size_t n = *(const size_t *)arg;
