@@ -12,6 +12,7 @@
 
 #include "api/fork.h"
 #include "api/init.h"
+#include "api/redirect.h"
 #include "base/lock.h"
 
 typedef void handler(void);
@@ -33,6 +34,12 @@ static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
 extern void *const __dso_handle __attribute__((visibility("hidden")));
 
+static void after_in_child(void)
+{
+    qy_redirect_reset();
+    qy_after_fork_in_child();
+}
+
 static void register_ours(void)
 {
     qy_init();
@@ -40,8 +47,8 @@ static void register_ours(void)
     if (qy_load_acquire(&registered))
         return;
     qy_lock(&register_lock);
-    if (!registered && next.register_atfork(qy_before_fork, qy_after_fork_in_parent, qy_after_fork_in_child,
-                                            __dso_handle) == 0)
+    if (!registered &&
+        next.register_atfork(qy_before_fork, qy_after_fork_in_parent, after_in_child, __dso_handle) == 0)
         qy_store_release(&registered, 1);
     qy_unlock(&register_lock);
 }
@@ -84,6 +91,7 @@ void qy_fork_init(void)
     *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
     *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
     *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
+    qy_redirect_init();
     if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
         register_ours();
 }

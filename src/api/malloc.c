@@ -109,3 +109,13 @@ QY_EXPORT size_t malloc_usable_size(void *mem)
 {
     return qy_block_usable(mem);
 }
+
+/* By these names libc exports the same once more; some programs ask for them, and give what they get to free. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *mem, size_t size);
+void __libc_free(void *mem);
+QY_EXPORT void *__libc_malloc(size_t size) __attribute__((alias("malloc"), copy(malloc)));
+QY_EXPORT void *__libc_calloc(size_t count, size_t size) __attribute__((alias("calloc"), copy(calloc)));
+QY_EXPORT void *__libc_realloc(void *mem, size_t size) __attribute__((alias("realloc"), copy(realloc)));
+QY_EXPORT void __libc_free(void *mem) __attribute__((alias("free"), copy(free)));

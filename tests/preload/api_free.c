@@ -201,10 +201,13 @@ QTEST("cfree is free for programs linked long ago (M-40)")
 
 QTEST("every entry point of M-40 is served by one library (M-40)")
 {
-    static const char *const names[] = {
-        "malloc",   "free",      "calloc",       "realloc",        "reallocarray",      "aligned_alloc",
-        "memalign", "valloc",    "pvalloc",      "posix_memalign", "mallopt",           "malloc_trim",
-        "mallinfo", "mallinfo2", "malloc_stats", "malloc_info",    "malloc_usable_size"};
+    static const char *const names[] = {"malloc", "free", "calloc", "realloc", "reallocarray",
+                                        "aligned_alloc", "memalign", "valloc", "pvalloc", "posix_memalign",
+                                        "mallopt", "malloc_trim", "mallinfo", "mallinfo2", "malloc_stats",
+                                        "malloc_info", "malloc_usable_size",
+                                        /* libc's other names, which some programs ask for */
+                                        "__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc",
+                                        "__libc_memalign", "__libc_valloc", "__libc_pvalloc"};
     Dl_info home, other;
     QT_CHECK(dladdr(heap_symbol("malloc"), &home));
     if (!qt_under_quarry() && strstr(home.dli_fname, "libc.so") == NULL)

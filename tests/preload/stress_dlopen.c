@@ -2,7 +2,7 @@
 /*
  * Libraries that come and go: constructors and destructors that allocate, blocks that outlive their library, dynamic
  * thread-local storage, which libc takes by malloc and frees after the thread is all but gone. The library is this
- * file again, compiled with -DPLUGIN by the test itself (QUARRY_CC, or cc).
+ * file again (plugin.h).
  */
 #ifdef PLUGIN
 
@@ -43,6 +43,7 @@ __attribute__((visibility("default"))) int plugin_local(void)
 
 #else
 
+#include "plugin.h"
 #include "stress_blocks.h"
 
 #include <dlfcn.h>
@@ -50,30 +51,9 @@ __attribute__((visibility("default"))) int plugin_local(void)
 
 enum { K = 1024, M = 1024 * K };
 
-static char folder[64], path[128];
-
 static void compile(void)
 {
-    char source[256], command[600];
-    const char *cc = getenv("QUARRY_CC");
-    snprintf(source, sizeof source, "%s", __FILE__);
-    snprintf(folder, sizeof folder, "/tmp/quarry-dlopen-XXXXXX");
-    QT_CHECK(mkdtemp(folder) != NULL);
-    snprintf(path, sizeof path, "%s/plugin.so", folder);
-    snprintf(
-        command, sizeof command,
-        "unset LD_PRELOAD; %s -DPLUGIN -O1 -fno-builtin -fPIC -shared -ftls-model=global-dynamic -o %s %s 2>/dev/null",
-        cc ? cc : "cc", path, source);
-    if (system(command) != 0) {
-        rmdir(folder);
-        QT_SKIP("no compiler here");
-    }
-}
-
-static void remove_all(void)
-{
-    unlink(path);
-    rmdir(folder);
+    plugin_compile(__FILE__, "-ftls-model=global-dynamic");
 }
 
 typedef void *maker(size_t);
@@ -81,7 +61,7 @@ typedef int local(void);
 
 static void *open_plugin(void)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(plugin_path, RTLD_NOW | RTLD_LOCAL);
     QT_CHECKF(library != NULL, "%s", dlerror());
     return library;
 }
@@ -104,7 +84,7 @@ QTEST("a library that allocates as it comes and goes, 300 times (M-40)")
         QT_EQ(pattern_other_byte(left[i], (size_t)i * 10 + 1, 3), (size_t)i * 10 + 1);
         free(left[i]);
     }
-    remove_all();
+    plugin_remove();
 }
 
 static void *uses_local(void *context)
@@ -129,7 +109,7 @@ QTEST("dynamic thread-local storage is taken and freed for each of 2,000 threads
     }
     QT_CHECKF(qt_rss_kib() - before < 2 * K, "%ld KiB, then %ld", before, qt_rss_kib());
     QT_EQ(dlclose(library), 0);
-    remove_all();
+    plugin_remove();
 }
 
 static atomic_bool leave;
@@ -170,7 +150,7 @@ QTEST("threads open and close a library while others allocate, and end (M-33)")
     leave = true;
     for (int i = 0; i < 2; i++)
         thread_end(busy[i]);
-    remove_all();
+    plugin_remove();
 }
 
 QTEST("a failed dlopen and its message cost nothing")
@@ -188,9 +168,9 @@ QTEST("a failed dlopen and its message cost nothing")
 QTEST("a library in a namespace of its own has its own libc, whose blocks do not mix with these (M-50)")
 {
     compile();
-    void *library = dlmopen(LM_ID_NEWLM, path, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlmopen(LM_ID_NEWLM, plugin_path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        remove_all();
+        plugin_remove();
         QT_SKIP("no namespaces here");
     }
     maker *make = (maker *)dlsym(library, "plugin_make");
@@ -205,7 +185,7 @@ QTEST("a library in a namespace of its own has its own libc, whose blocks do not
     for (int i = 0; i < 100; i++)
         QT_EQ(pattern_other_byte(foreign[i], (size_t)i * 1000 + 1, 3), (size_t)i * 1000 + 1);
     QT_EQ(dlclose(library), 0);
-    remove_all();
+    plugin_remove();
 }
 
 QTEST_MAIN
