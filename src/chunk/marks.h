@@ -60,10 +60,11 @@ QY_OURS struct qy_granule_leaf *qy_granule_root[QY_ROOT_ENTRIES];
 /* The granule of any address whatever; NULL when no chunk of ours can be there. */
 QY_INLINE struct qy_granule *qy_granule_of(uintptr_t address)
 {
-    if (address >> QY_VA_BITS)
+    size_t root = address >> QY_LEAF_SHIFT;
+    if (QY_UNLIKELY(root >= QY_ROOT_ENTRIES))
         return NULL;
     /* Acquire: pairs with the release in qy_granule_claim, so that a leaf or granule is seen filled in. */
-    struct qy_granule_leaf *leaf = qy_load_acquire(&qy_granule_root[address >> QY_LEAF_SHIFT]);
+    struct qy_granule_leaf *leaf = qy_load_acquire(&qy_granule_root[root]);
     if (!leaf)
         return NULL;
     return qy_load_acquire(&leaf->granules[(address >> QY_GRANULE_SHIFT) % QY_LEAF_ENTRIES]);

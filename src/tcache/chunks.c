@@ -93,7 +93,7 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     unsigned cls = qy_chunk_class_that_serves(size);
     void *mem = NULL;
     for (uint64_t held = qy_kept_for(t, cls, size); held && !mem; held &= held - 1)
-        mem = take_aligned(t, cls + qy_low_bit(held), size, alignment);
+        mem = take_aligned(t, cls + qy_low_bit(held) / 8, size, alignment);
     return mem;
 }
 
@@ -125,13 +125,10 @@ void qy_chunks_flush_all(struct qy_tcache *t)
 /* The next stack behind `cls`, round and round, that holds a chunk; there is one. */
 static unsigned next_held(const struct qy_tcache *t, unsigned cls)
 {
-    for (;;) {
+    do
         cls = cls + 1 < QY_CHUNK_CLASSES ? cls + 1 : 0;
-        uint64_t held = t->chunk_map[cls / 64] >> (cls % 64);
-        if (held)
-            return cls + qy_low_bit(held);
-        cls |= 63;
-    }
+    while (!t->held[cls]);
+    return cls;
 }
 
 /* One stack after the other gives all it has, until a quarter of the room is free. */
@@ -199,17 +196,16 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
 
 #ifdef QY_CHECK
 /* I-50, I-57. */
-static void check_map(const struct qy_tcache *t)
+static void check_held(const struct qy_tcache *t)
 {
     for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++) {
         const struct qy_chunk_stack *stack = &t->chunks[cls];
-        bool held = t->chunk_map[cls / 64] >> (cls % 64) & 1;
-        if (stack->top < stack->base || stack->top > stack->limit || held != (stack->top != stack->base))
-            qy_fatal("invariant", stack->base, "I-57: the map of stacks says which of them hold a chunk");
+        if (stack->top < stack->base || stack->top > stack->limit || t->held[cls] != qy_kept_any(t, cls))
+            qy_fatal("invariant", stack->base, "I-57: of each stack is noted whether it holds a chunk");
     }
 }
 #else
-static void check_map(const struct qy_tcache *t)
+static void check_held(const struct qy_tcache *t)
 {
     (void)t;
 }
@@ -223,7 +219,7 @@ static bool in_bin_of_its_size(size_t size)
 
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
-    check_map(t);
+    check_held(t);
     request->mark = t->mark;
     request->stash = NULL;
     request->room = 0;

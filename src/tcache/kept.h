@@ -8,6 +8,8 @@
 #ifndef QY_TCACHE_KEPT_H
 #define QY_TCACHE_KEPT_H
 
+#include <string.h>
+
 #include "options/options.h"
 #include "tcache/internal.h"
 
@@ -30,16 +32,20 @@ QY_INLINE unsigned qy_chunk_class_that_serves(size_t size)
     return size <= QY_LARGEST_LINEAR ? qy_chunk_class(size) : qy_chunk_class(size - QY_ALIGNMENT) + 1;
 }
 
-/* The map of stacks follows what is put and taken, as ptmalloc's follows its bins (M-15). */
+QY_INLINE bool qy_kept_any(const struct qy_tcache *t, unsigned cls)
+{
+    return t->chunks[cls].top != t->chunks[cls].base;
+}
+
+/* `held` follows what is put and taken, as ptmalloc's map follows its bins (M-15). */
 QY_INLINE void qy_kept_was_put(struct qy_tcache *t, unsigned cls)
 {
-    t->chunk_map[cls / 64] |= (uint64_t)1 << (cls % 64);
+    t->held[cls] = 1;
 }
 
 QY_INLINE void qy_kept_was_taken(struct qy_tcache *t, unsigned cls)
 {
-    uint64_t empty = t->chunks[cls].top == t->chunks[cls].base;
-    t->chunk_map[cls / 64] &= ~(empty << (cls % 64));
+    t->held[cls] = qy_kept_any(t, cls);
 }
 
 QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
@@ -59,12 +65,12 @@ QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
  */
 #define QY_KEPT_LOOKS 5
 
-/* Of the stacks that may serve `size`, those that hold something: bit 0 for `cls`, where they begin. */
+/* The same for every stack from `cls` on that may serve `size`: the lowest byte is that of `cls`. */
 QY_INLINE uint64_t qy_kept_for(const struct qy_tcache *t, unsigned cls, size_t size)
 {
-    const uint64_t *word = &t->chunk_map[cls / 64];
-    uint64_t held = word[0] >> (cls % 64) | word[1] << 1 << (~cls % 64);
-    return held & (size <= QY_LARGEST_LINEAR ? 1 : (1u << QY_KEPT_LOOKS) - 1);
+    uint64_t held;
+    memcpy(&held, t->held + cls, sizeof held);
+    return held & ~(uint64_t)0 >> (64 - 8 * (size <= QY_LARGEST_LINEAR ? 1 : QY_KEPT_LOOKS));
 }
 
 /* The block that serves `request`, if there is one; NULL also when another thread asks for everything back. */
@@ -76,8 +82,10 @@ QY_INLINE void *qy_kept_pop(struct qy_tcache *t, size_t request)
     unsigned cls = qy_chunk_class_that_serves(size);
     if (qy_options.tcache_count)
         QY_PROBE(TCACHE, ASKED, 0, size);
+    if (QY_LIKELY(qy_kept_any(t, cls)))
+        return qy_kept_take_top(t, cls);
     uint64_t held = qy_kept_for(t, cls, size);
-    return held ? qy_kept_take_top(t, cls + qy_low_bit(held)) : NULL;
+    return held ? qy_kept_take_top(t, cls + qy_low_bit(held) / 8) : NULL;
 }
 
 /* A power of two, or what costs as much: a cell from the thread's stack. NULL also where there is none yet. */

@@ -59,13 +59,13 @@ struct qy_tcache {
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;           /* of these, the one that gave way last */
-    bool made_room;                  /* one gave way since the last time a chunk was missing */
-    bool was_full[QY_CLASSES];       /* a stack of cells had to give way: see widen_stack */
-    uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
-    uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
-    uint8_t few[QY_CLASSES];         /* so often another class served this one: see qy_cell_take */
-    uint64_t chunk_map[QY_CHUNK_CLASSES / 64 + 2]; /* bit i: stack i holds a chunk */
+    unsigned flushed_last;              /* of these, the one that gave way last */
+    bool made_room;                     /* one gave way since the last time a chunk was missing */
+    bool was_full[QY_CLASSES];          /* a stack of cells had to give way: see widen_stack */
+    uint8_t turns[QY_CLASSES];          /* so often it was empty after that */
+    uint16_t flushed_to[QY_CLASSES];    /* the slot of a deep stack that gives way next */
+    uint8_t few[QY_CLASSES];            /* so often another class served this one: see qy_cell_take */
+    uint8_t held[QY_CHUNK_CLASSES + 7]; /* 1: this stack of chunks holds one; read by eight */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
