@@ -91,7 +91,6 @@ void qy_fork_init(void)
     *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
     *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
     *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
-    qy_redirect_init();
     if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
         register_ours();
 }

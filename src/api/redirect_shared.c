@@ -18,8 +18,6 @@
 #include "base/lock.h"
 #include "os/pages.h"
 
-static void *(*next_dlopen)(const char *file, int mode);
-
 static uint32_t redirected; /* atomic */
 static struct qy_lock redirect_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
@@ -121,6 +119,7 @@ static void redirect_all(const struct symbols *ours, const struct symbols *libc)
 static QY_COLD void redirect_libc(void)
 {
     struct symbols ours, libc;
+    qy_init();
     /* Before the lock: dladdr1 takes the dynamic linker's, which who waits for ours may hold. */
     if (qy_load_acquire(&redirected) || !symbols_of(&redirected, &ours) ||
         !symbols_of((const void *)gnu_get_libc_version, &libc))
@@ -132,18 +131,18 @@ static QY_COLD void redirect_libc(void)
     qy_unlock(&redirect_lock);
 }
 
-/* The call must be a jump: by the address it will return to, libc knows whose RUNPATH to search. */
+/* It must end in a jump: by the address it will return to, libc knows whose RUNPATH to search. */
 QY_EXPORT void *dlopen(const char *file, int mode)
 {
-    qy_init();
+    static void *(*next)(const char *file, int mode); /* atomic: the one behind ours, whoever asks first */
+    void *(*open)(const char *, int) = qy_load_relaxed(&next);
+    if (QY_UNLIKELY(!open)) {
+        *(void **)&open = dlsym(RTLD_NEXT, "dlopen");
+        qy_store_relaxed(&next, open);
+    }
     if (mode & RTLD_DEEPBIND)
         redirect_libc();
-    return next_dlopen(file, mode);
-}
-
-void qy_redirect_init(void)
-{
-    *(void **)&next_dlopen = dlsym(RTLD_NEXT, "dlopen");
+    return open(file, mode);
 }
 
 void qy_redirect_reset(void)

@@ -1,5 +1,5 @@
 <?php
-// Zend's own allocator off (USE_ZEND_ALLOC=0), so every value is a block of malloc's. Prints what it computed.
+// Prints what it computed. With USE_ZEND_ALLOC=0 every value is a block of malloc's.
 $count = (int)$argv[1];
 mt_srand(7);
 $table = [];
