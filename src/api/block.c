@@ -136,7 +136,7 @@ void *qy_block_take(size_t request, uintptr_t *clean_from)
     if (clean_from)
         *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_self;
-    void *mem = request >= qy_load_relaxed(&t->request_limit) ? take_kept(t, request, clean_from) : NULL;
+    void *mem = qy_tcache_serves(t, request) ? qy_tcache_pop(t, request) : take_kept(t, request, clean_from);
     return QY_LIKELY(mem != NULL) ? mem : qy_block_take_slow(request, clean_from);
 }
 
@@ -170,9 +170,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
     /* A cell is as aligned as its stride is (run.h). */
     size_t stride = qy_align_up(request + QY_CELL_HEADER_BYTES, alignment);
     if (stride - QY_CELL_HEADER_BYTES <= QY_RUN_SMALL && class_for(stride - QY_CELL_HEADER_BYTES)) {
-        void *cell = qy_tcache_pop(qy_self, stride - QY_CELL_HEADER_BYTES);
-        if (!cell)
-            cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
+        void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
         if (!cell || (uintptr_t)cell % alignment == 0)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
@@ -270,25 +268,19 @@ QY_INLINE void free_identified(struct identity id, void *mem)
         free_uncached(id, mem);
 }
 
-static QY_NOINLINE void free_slow(void *mem)
+void qy_block_free_slow(void *mem)
 {
     qy_init();
     free_identified(identify(mem), mem);
 }
 
-void qy_block_free(void *mem)
+void qy_block_free_outside(struct qy_tcache *t, void *mem)
 {
-    if (!mem) /* programs do so often */
-        return;
-    struct qy_tcache *t = qy_self;
-    if ((uintptr_t)mem - t->zone_from >= t->zone_span) {
-        struct qy_sound sound = qy_arena_sound_block(mem);
-        if (QY_LIKELY(sound.granule != NULL) && QY_LIKELY(qy_kept_push(t, mem, sound))) {
-            qy_tick(t);
-            return;
-        }
-    }
-    free_slow(mem);
+    struct qy_sound sound = qy_arena_sound_block(mem);
+    if (QY_LIKELY(sound.granule != NULL) && QY_LIKELY(qy_kept_push(t, mem, sound)))
+        qy_tick(t);
+    else if (mem)
+        qy_block_free_slow(mem);
 }
 
 size_t qy_block_usable(const void *mem)
@@ -368,7 +360,7 @@ void *qy_block_resize(void *mem, size_t request)
     if (to) {
         QY_PROBE(BLOCK, MOVED, to, qy_min(have, request));
         memcpy(to, mem, qy_min(have, request));
-        free_identified(id, mem);
+        qy_block_free(mem);
     }
     return to;
 }

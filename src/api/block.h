@@ -5,7 +5,7 @@
 #ifndef QY_API_BLOCK_H
 #define QY_API_BLOCK_H
 
-#include "base/compiler.h"
+#include "tcache/tcache.h"
 
 /* NULL: no memory, or a request beyond PTRDIFF_MAX. The block is known to be zero from *clean_from on, if not NULL. */
 void *qy_block_take(size_t request, uintptr_t *clean_from);
@@ -16,8 +16,18 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
 /* At a multiple of `alignment`, a power of two. */
 void *qy_block_take_aligned(size_t alignment, size_t request);
 
-/* Any pointer: NULL is no block, and what is none of ours is fatal. */
-void qy_block_free(void *mem);
+/* Any pointer: NULL is no block, and what is none of ours is fatal. What the fast path did not take, and what it does not look at: */
+void qy_block_free_slow(void *mem);
+void qy_block_free_outside(struct qy_tcache *t, void *mem);
+
+QY_INLINE void qy_block_free(void *mem)
+{
+    struct qy_tcache *t = qy_self;
+    if (QY_UNLIKELY(!qy_tcache_looks_at(t, mem)))
+        qy_block_free_outside(t, mem);
+    else if (QY_UNLIKELY(!qy_tcache_push(t, mem)))
+        qy_block_free_slow(mem);
+}
 
 size_t qy_block_usable(const void *mem);
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "api/block.h"
-#include "tcache/tcache.h"
+#include "tcache/kept.h"
 
 typedef void (*new_handler)(void);
 
@@ -33,10 +33,16 @@ static QY_COLD void *new_failed(size_t size, size_t alignment)
     }
 }
 
-static QY_NOINLINE void *new_slow(size_t size)
+static QY_NOINLINE void *new_uncached(size_t size)
 {
-    void *mem = qy_block_take(size, NULL);
+    void *mem = qy_block_take_slow(size, NULL);
     return QY_LIKELY(mem != NULL) ? mem : new_failed(size, 1);
+}
+
+static QY_NOINLINE void *new_medium(struct qy_tcache *t, size_t size)
+{
+    void *mem = qy_medium_pop(t, size);
+    return QY_LIKELY(mem != NULL) ? mem : new_uncached(size);
 }
 
 struct nothrow;
@@ -48,8 +54,11 @@ struct nothrow;
 
 OPERATOR(void *, _Znwm, size_t size) /* operator new(size_t) */
 {
-    void *mem = qy_tcache_pop(qy_self, size);
-    return QY_LIKELY(mem != NULL) ? mem : new_slow(size);
+    struct qy_tcache *t = qy_self;
+    if (QY_UNLIKELY(!qy_tcache_serves(t, size)))
+        return new_medium(t, size);
+    void *mem = qy_tcache_pop(t, size);
+    return QY_LIKELY(mem != NULL) ? mem : new_uncached(size);
 }
 
 OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */
@@ -70,8 +79,7 @@ OPERATOR(void *, _ZnamSt11align_val_t, size_t size, size_t alignment)
 
 OPERATOR(void, _ZdlPv, void *mem) /* operator delete(void *) */
 {
-    if (QY_UNLIKELY(!qy_tcache_push(qy_self, mem)))
-        qy_block_free(mem);
+    qy_block_free(mem);
 }
 
 OPERATOR(void, _ZdaPv, void *mem) /* operator delete[](void *) */
@@ -101,8 +109,7 @@ OPERATOR(void, _ZdaPvRKSt9nothrow_t, void *mem, UNUSED const struct nothrow *tag
 
 OPERATOR(void, _ZdlPvSt11align_val_t, void *mem, UNUSED size_t alignment)
 {
-    if (QY_UNLIKELY(!qy_tcache_push(qy_self, mem)))
-        qy_block_free(mem);
+    qy_block_free(mem);
 }
 
 OPERATOR(void, _ZdaPvSt11align_val_t, void *mem, size_t alignment)

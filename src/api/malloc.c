@@ -18,23 +18,24 @@ static QY_NOINLINE void *malloc_uncached(size_t size)
     return mem;
 }
 
-static QY_NOINLINE void *malloc_slow(size_t size)
+static QY_NOINLINE void *malloc_medium(struct qy_tcache *t, size_t size)
 {
-    struct qy_tcache *t = qy_self;
-    void *mem = size >= qy_load_relaxed(&t->request_limit) ? qy_medium_pop(t, size) : NULL;
+    void *mem = qy_medium_pop(t, size);
     return QY_LIKELY(mem != NULL) ? mem : malloc_uncached(size);
 }
 
 QY_EXPORT void *malloc(size_t size)
 {
-    void *mem = qy_tcache_pop(qy_self, size);
-    return QY_LIKELY(mem != NULL) ? mem : malloc_slow(size);
+    struct qy_tcache *t = qy_self;
+    if (QY_UNLIKELY(!qy_tcache_serves(t, size)))
+        return malloc_medium(t, size);
+    void *mem = qy_tcache_pop(t, size);
+    return QY_LIKELY(mem != NULL) ? mem : malloc_uncached(size);
 }
 
 QY_EXPORT void free(void *mem)
 {
-    if (QY_UNLIKELY(!qy_tcache_push(qy_self, mem)))
-        qy_block_free(mem);
+    qy_block_free(mem);
 }
 
 static QY_NOINLINE void *calloc_slow(size_t bytes)

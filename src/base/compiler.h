@@ -26,6 +26,9 @@
 
 #define QY_STATIC_ASSERT(cond, text) _Static_assert(cond, text)
 
+/* What the compiler cannot see. */
+#define QY_ASSUME(cond) ((cond) ? (void)0 : __builtin_unreachable())
+
 /* The compiler knows no longer where `variable` came from, so it computes anew what an address can contain for nothing. */
 #define QY_HIDE(variable) __asm__("" : "+r"(variable))
 

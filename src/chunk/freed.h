@@ -113,16 +113,28 @@ QY_INLINE void qy_freed_take(void *mem, uint32_t mark)
         qy_freed_erase(mem);
 }
 
-/* The holder takes it out; it looks as if it were the program's. Returns the size of the chunk. */
-QY_INLINE size_t qy_freed_unsign(void *mem, uint32_t mark)
+/* The holder takes it out; it looks as if it were the program's. Returns the size of the chunk; 0: it is not sealed, or not his. */
+QY_INLINE size_t qy_freed_unseal(void *mem, uint32_t mark)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_LIKELY(qy_chunk_is_sealed(c))) {
-        qy_store_relaxed(qy_seal_upper(c), qy_freed_must_be(c, mark));
-        return qy_load_relaxed(qy_seal_lower(c)) & QY_SEALED_SIZE;
-    }
+    uint32_t lower = qy_load_relaxed(qy_seal_lower(c)), upper = qy_load_relaxed(qy_seal_upper(c));
+    uint32_t programs = (uint32_t)(qy_seal(&qy_seals, (uintptr_t)c, lower) >> 32);
+    if (QY_UNLIKELY((upper ^ mark) != programs))
+        return 0;
+    qy_store_relaxed(qy_seal_upper(c), programs);
+    return lower & QY_SEALED_SIZE;
+}
+
+/* The same for any chunk; what is not his is fatal. */
+QY_INLINE size_t qy_freed_unsign(void *mem, uint32_t mark)
+{
+    size_t size = qy_freed_unseal(mem, mark);
+    if (QY_LIKELY(size != 0))
+        return size;
+    if (qy_chunk_is_sealed(qy_mem_chunk(mem)))
+        qy_freed_changed(mem);
     qy_freed_erase(mem);
-    return qy_chunk_size(c);
+    return qy_chunk_size(qy_mem_chunk(mem));
 }
 
 /* Of a block past the gate, which lets no sealed one through that is not the program's. */

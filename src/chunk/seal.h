@@ -24,6 +24,7 @@
 #define QY_SEALED_BELOW ((size_t)64 << 10) /* a sealed size has 16 bits */
 #define QY_SEALED_SIZE ((size_t)0xfff0)
 #define QY_SEALED_SAYS ((size_t)0xfff4)     /* of the lower half, what the seal vouches for: size and A */
+#define QY_SEAL_SHIFT 16                    /* from here on, the word is seal and mark */
 #define QY_SEAL_STATIC ((size_t)0xffff0000) /* the part of the seal that does not change with the holder */
 
 enum qy_holder { QY_WITH_PROGRAM, QY_IN_BIN, QY_WITH_ARENA, QY_FIRST_CACHE, QY_HOLDERS = 65536 };
@@ -61,7 +62,7 @@ QY_INLINE uint32_t qy_holder_of_mark(const struct qy_seals *s, uint32_t mark)
  */
 QY_INLINE uint64_t qy_seal(const struct qy_seals *s, uintptr_t chunk, size_t low)
 {
-    return ((chunk << 16 | (low & QY_SEALED_SAYS)) ^ s->secret) * s->factor | QY_SEALED;
+    return ((chunk << QY_SEAL_SHIFT | (low & QY_SEALED_SAYS)) ^ s->secret) * s->factor | QY_SEALED;
 }
 
 QY_INLINE size_t qy_word_of_seal(uint64_t seal, size_t low, uint32_t mark)

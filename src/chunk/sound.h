@@ -15,18 +15,20 @@ QY_INLINE bool qy_sealed_tags_sound(size_t low)
     return tags == QY_PREV_INUSE || tags == QY_PREV_FREE;
 }
 
-/* The word behind a block: sealed, for whoever it may be, and P is set. */
-QY_INLINE bool qy_word_behind_sound(const struct qy_chunk *c, size_t word)
+/*
+ * Of the word behind a block, the half that an overflow reaches first: its part of the seal, which is the same whoever has the chunk, and P.
+ */
+QY_INLINE bool qy_word_behind_sound(const struct qy_chunk *c, size_t low)
 {
-    return qy_word_holder(&qy_seals, (uintptr_t)c, word) != QY_HOLDERS && (word & QY_PREV_INUSE);
+    return !((low ^ qy_seal(&qy_seals, (uintptr_t)c, low)) & QY_SEAL_STATIC) && (low & QY_PREV_INUSE);
 }
 
 /* What was found out about a block: everything that putting it away needs. */
 struct qy_sound {
     struct qy_granule
         *granule; /* NULL: it is no sealed block of the program's, or it cannot be told from here */
-    size_t low;   /* of its size word */
-    uint64_t seal;
+    size_t low;   /* of its size word, */
+    uint32_t upper;
 };
 
 /*
@@ -36,16 +38,14 @@ struct qy_sound {
 QY_INLINE struct qy_sound qy_sound_itself(const void *mem)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_UNLIKELY(!qy_seals.below)) /* ptmalloc's profile: nothing is sealed */
-        return (struct qy_sound){0};
     struct qy_sound s = {.granule = qy_granule_of((uintptr_t)c)};
     if (QY_UNLIKELY(!s.granule || !qy_granule_has(s.granule, c) || ((uintptr_t)mem & QY_TAG_BITS)))
         return (struct qy_sound){0};
-    s.low = qy_load_relaxed(qy_seal_lower(c));
-    s.seal = qy_seal(&qy_seals, (uintptr_t)c, s.low);
     /* Apart: who just took the block wrote the upper half, and a load of both would wait for the cache. */
-    if (QY_UNLIKELY(qy_load_relaxed(qy_seal_upper(c)) != (uint32_t)(s.seal >> 32) ||
-                    ((s.low ^ s.seal) & QY_SEAL_STATIC) || !qy_sealed_tags_sound(s.low)))
+    s.low = qy_load_relaxed(qy_seal_lower(c));
+    s.upper = qy_load_relaxed(qy_seal_upper(c));
+    uint64_t off = ((uint64_t)s.upper << 32 | s.low) ^ qy_seal(&qy_seals, (uintptr_t)c, s.low);
+    if (QY_UNLIKELY(off >> QY_SEAL_SHIFT || !qy_sealed_tags_sound(s.low)))
         return (struct qy_sound){0};
     return s;
 }

@@ -10,11 +10,13 @@
 /*
  * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
  * for a chunk and finds none after it had to give some back, little again after a tick (see cells.c). Never much: what is kept stands
- * between free chunks that would merge (docs/decisions/0016-what-a-thread-keeps.md).
+ * between free chunks that would merge. Up to here, or to the thread's share of a part of its arena, which is twice as much at
+ * most (docs/decisions/0016-what-a-thread-keeps.md).
  */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_FIRST ((size_t)64 << 10)
 #define BYTES_AT_MOST ((size_t)512 << 10)
+#define ARENA_PART 4
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
@@ -70,6 +72,14 @@ size_t qy_chunk_slots_needed(void)
     return slots;
 }
 
+void *qy_kept_take_plain(struct qy_tcache *t, void *mem)
+{
+    size_t size = qy_freed_unsign(mem, t->mark);
+    t->chunk_bytes -= size;
+    QY_PROBE(TCACHE, TOOK, mem, size);
+    return mem;
+}
+
 static void *take_aligned(struct qy_tcache *t, unsigned cls, size_t size, size_t alignment)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
@@ -90,10 +100,10 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     if (request >= qy_load_relaxed(&t->chunk_limit))
         return NULL;
     size_t size = qy_chunk_size_for(request);
-    unsigned cls = qy_chunk_class_that_serves(size);
+    struct qy_kept_for kept = qy_kept_for(t, size);
     void *mem = NULL;
-    for (uint64_t held = qy_kept_for(t, cls, size); held && !mem; held &= held - 1)
-        mem = take_aligned(t, cls + qy_low_bit(held) / 8, size, alignment);
+    for (; kept.held && !mem; kept.held &= kept.held - 1)
+        mem = take_aligned(t, kept.cls + qy_low_bit(kept.held), size, alignment);
     return mem;
 }
 
@@ -217,6 +227,14 @@ static bool in_bin_of_its_size(size_t size)
     return qy_bin_is_small(size) || qy_options.classic;
 }
 
+/* Its size and its threads may change meanwhile: any guess does. */
+static size_t bytes_at_most(const struct qy_arena *a)
+{
+    size_t threads = qy_max(1, qy_load_relaxed(&a->threads));
+    size_t share = qy_load_relaxed(&a->system_bytes) / (ARENA_PART * threads);
+    return qy_min(qy_max(BYTES_AT_MOST, share), 2 * BYTES_AT_MOST);
+}
+
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     check_held(t);
@@ -226,7 +244,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     if (!cached(request->size) || request->alignment)
         return;
     if (t->made_room)
-        t->chunk_bytes_at_most = qy_min(BYTES_AT_MOST, t->chunk_bytes_at_most / 4 * 5);
+        t->chunk_bytes_at_most = qy_min(bytes_at_most(t->arena), t->chunk_bytes_at_most / 4 * 5);
     t->made_room = false;
     unsigned cls = qy_chunk_class(request->size);
     struct qy_chunk_stack *stack = &t->chunks[cls];

@@ -75,12 +75,9 @@ struct qy_arena *qy_tcache_arena(struct qy_tcache *t);
 /* On slow paths: once every `decay` milliseconds, one thread gives back what nobody used since the last time. */
 void qy_tick_slow(struct qy_tcache *t);
 
-/* Slow calls of one thread between two looks at the clock. */
-#define QY_CALLS_PER_LOOK 32
-
 QY_INLINE void qy_tick(struct qy_tcache *t)
 {
-    if (QY_LIKELY(t != NULL) && QY_UNLIKELY(++t->slow_calls % QY_CALLS_PER_LOOK == 0))
+    if (QY_LIKELY(t != NULL) && QY_UNLIKELY(--t->calls_to_look == 0))
         qy_tick_slow(t);
 }
 

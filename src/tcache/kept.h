@@ -8,8 +8,6 @@
 #ifndef QY_TCACHE_KEPT_H
 #define QY_TCACHE_KEPT_H
 
-#include <string.h>
-
 #include "options/options.h"
 #include "tcache/internal.h"
 
@@ -17,19 +15,17 @@
 #define QY_LARGEST_LINEAR ((size_t)1040)
 #define QY_FIRST_DOUBLING 10u /* 1024 */
 
-QY_INLINE unsigned qy_chunk_class(size_t size)
+/* Of the stacks above; `size` has them, or is 1040. */
+QY_INLINE unsigned qy_chunk_class_above(size_t size)
 {
-    if (size <= QY_LARGEST_LINEAR)
-        return (unsigned)(size / QY_ALIGNMENT) - 2;
     unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
     return QY_LINEAR_CLASSES - QY_FIRST_DOUBLING * 16 - 16 + doubling * 16 +
            (unsigned)(size >> (doubling - 4));
 }
 
-/* The first stack whose every block is at least this large. */
-QY_INLINE unsigned qy_chunk_class_that_serves(size_t size)
+QY_INLINE unsigned qy_chunk_class(size_t size)
 {
-    return size <= QY_LARGEST_LINEAR ? qy_chunk_class(size) : qy_chunk_class(size - QY_ALIGNMENT) + 1;
+    return size <= QY_LARGEST_LINEAR ? (unsigned)(size / QY_ALIGNMENT) - 2 : qy_chunk_class_above(size);
 }
 
 QY_INLINE bool qy_kept_any(const struct qy_tcache *t, unsigned cls)
@@ -48,29 +44,43 @@ QY_INLINE void qy_kept_was_taken(struct qy_tcache *t, unsigned cls)
     t->held[cls] = qy_kept_any(t, cls);
 }
 
+/* What is not sealed, or was changed: then this is fatal. */
+void *qy_kept_take_plain(struct qy_tcache *t, void *mem) __attribute__((returns_nonnull));
+
 QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
 {
     void *mem = *--t->chunks[cls].top;
+    QY_ASSUME(mem != NULL);
     qy_kept_was_taken(t, cls);
     /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
-    size_t size = qy_freed_unsign(mem, t->mark);
+    size_t size = qy_freed_unseal(mem, t->mark);
+    if (QY_UNLIKELY(!size))
+        return qy_kept_take_plain(t, mem);
     t->chunk_bytes -= size;
     QY_PROBE(TCACHE, TOOK, mem, size);
     return mem;
 }
 
 /*
- * Stacks that a request looks at. What is a little too large is still better than a lock: it has at most a quarter more than was asked
- * for. Up to 1040 bytes there is one.
+ * Stacks that a request looks at: the first whose every block is at least as large, and some more. What is a little too large is still better
+ * than a lock: it has at most a quarter more than was asked for. Up to 1040 bytes there is one.
  */
-#define QY_KEPT_LOOKS 5
+struct qy_kept_for {
+    unsigned cls;  /* the first */
+    unsigned held; /* which of them hold one, the lowest bit for the first */
+};
 
-/* The same for every stack from `cls` on that may serve `size`: the lowest byte is that of `cls`. */
-QY_INLINE uint64_t qy_kept_for(const struct qy_tcache *t, unsigned cls, size_t size)
+QY_INLINE struct qy_kept_for qy_kept_for(const struct qy_tcache *t, size_t size)
 {
-    uint64_t held;
-    memcpy(&held, t->held + cls, sizeof held);
-    return held & ~(uint64_t)0 >> (64 - 8 * (size <= QY_LARGEST_LINEAR ? 1 : QY_KEPT_LOOKS));
+    if (QY_UNLIKELY(size <= QY_LARGEST_LINEAR)) {
+        unsigned cls = qy_chunk_class(qy_max(size, QY_MIN_CHUNK));
+        return (struct qy_kept_for){cls, t->held[cls]};
+    }
+    unsigned cls = qy_chunk_class_above(size - QY_ALIGNMENT) + 1;
+    /* Byte by byte: a load of all would wait for the store of one until that has left for the cache. */
+    const uint8_t *held = t->held + cls;
+    return (struct qy_kept_for){cls,
+                                held[0] + 2u * (held[1] + 2u * (held[2] + 2u * (held[3] + 2u * held[4])))};
 }
 
 /* The block that serves `request`, if there is one; NULL also when another thread asks for everything back. */
@@ -78,14 +88,11 @@ QY_INLINE void *qy_kept_pop(struct qy_tcache *t, size_t request)
 {
     if (QY_UNLIKELY(request >= qy_load_relaxed(&t->chunk_limit)))
         return NULL;
-    size_t size = qy_chunk_size_for(request);
-    unsigned cls = qy_chunk_class_that_serves(size);
+    size_t size = qy_align_up(request + QY_TAG_BYTES, QY_ALIGNMENT);
     if (qy_options.tcache_count)
         QY_PROBE(TCACHE, ASKED, 0, size);
-    if (QY_LIKELY(qy_kept_any(t, cls)))
-        return qy_kept_take_top(t, cls);
-    uint64_t held = qy_kept_for(t, cls, size);
-    return held ? qy_kept_take_top(t, cls + qy_low_bit(held) / 8) : NULL;
+    struct qy_kept_for kept = qy_kept_for(t, size);
+    return QY_LIKELY(kept.held != 0) ? qy_kept_take_top(t, kept.cls + qy_low_bit(kept.held)) : NULL;
 }
 
 /* A power of two, or what costs as much: a cell from the thread's stack. NULL also where there is none yet. */
@@ -106,7 +113,7 @@ QY_INLINE void *qy_power_pop(struct qy_tcache *t, size_t stride)
 /* A request that is not small. */
 QY_INLINE void *qy_medium_pop(struct qy_tcache *t, size_t request)
 {
-    size_t size = qy_chunk_size_for(request), power = size - QY_CELL_UNIT;
+    size_t size = qy_align_up(request + QY_TAG_BYTES, QY_ALIGNMENT), power = size - QY_CELL_UNIT;
     if (!(power & (power - 1)) && request < qy_load_relaxed(&t->power_limit)) {
         void *cell = qy_power_pop(t, size);
         if (QY_LIKELY(cell != NULL))
@@ -125,7 +132,7 @@ QY_INLINE bool qy_kept_push(struct qy_tcache *t, void *mem, struct qy_sound soun
     struct qy_chunk_stack *stack = &t->chunks[cls];
     if (QY_UNLIKELY(stack->top == stack->limit || t->chunk_bytes + size > t->chunk_bytes_at_most))
         return false;
-    qy_store_relaxed(qy_seal_upper(qy_mem_chunk(mem)), (uint32_t)(sound.seal >> 32) ^ t->mark);
+    qy_store_relaxed(qy_seal_upper(qy_mem_chunk(mem)), sound.upper ^ t->mark);
     *stack->top++ = mem;
     qy_kept_was_put(t, cls);
     t->chunk_bytes += size;

@@ -53,7 +53,7 @@ struct qy_tcache {
     struct qy_arena *arena; /* NULL before first use */
     uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
-    unsigned slow_calls;    /* so that the clock is not read on each */
+    unsigned calls_to_look; /* slow calls until the clock is read again */
     uint64_t tick_seen;     /* the last tick this thread knows of */
     size_t power_limit;     /* atomic, as request_limit: powers of two below it may be served as cells, */
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
@@ -65,7 +65,7 @@ struct qy_tcache {
     uint8_t turns[QY_CLASSES];          /* so often it was empty after that */
     uint16_t flushed_to[QY_CLASSES];    /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES];            /* so often another class served this one: see qy_cell_take */
-    uint8_t held[QY_CHUNK_CLASSES + 7]; /* 1: this stack of chunks holds one; read by eight */
+    uint8_t held[QY_CHUNK_CLASSES + 4]; /* 1: this stack of chunks holds one; five are looked at */
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
@@ -121,10 +121,16 @@ QY_INLINE struct qy_stack *qy_class_stack(struct qy_tcache *t, unsigned cls)
     return &t->stacks[qy_class_stride(cls) / QY_CELL_UNIT];
 }
 
+/* Whether a request is small, and the fast path's. */
+QY_INLINE bool qy_tcache_serves(const struct qy_tcache *t, size_t request)
+{
+    return request < t->request_limit;
+}
+
 /* The cell that serves `request`, from the top of its stack; NULL: ask the slow path. */
 QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
 {
-    if (QY_UNLIKELY(request >= t->request_limit))
+    if (QY_UNLIKELY(!qy_tcache_serves(t, request)))
         return NULL;
     size_t units = t->units[request];
     uint64_t *cell = qy_units_stack(t, units)->top[-1];
@@ -141,6 +147,12 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     return cell;
 }
 
+/* Whether a pointer is into the part of the zone that the thread knows of. */
+QY_INLINE bool qy_tcache_looks_at(const struct qy_tcache *t, const void *mem)
+{
+    return (uintptr_t)mem - t->zone_from < t->zone_span;
+}
+
 /*
  * Whether a cell in use begins at `mem`: it lies in the zone, its header, whose tag comes out, is that of a block in use, and the
  * header behind it is intact. False: the slow path finds out what it is.
@@ -150,10 +162,9 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
  */
 QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *tag)
 {
-    uintptr_t offset = (uintptr_t)mem - t->zone_from;
-    if (QY_UNLIKELY(offset >= t->zone_span))
+    if (QY_UNLIKELY(!qy_tcache_looks_at(t, mem)))
         return false;
-    size_t said = t->tags[offset >> QY_RUN_SHIFT];
+    size_t said = t->tags[((uintptr_t)mem - t->zone_from) >> QY_RUN_SHIFT];
     QY_HIDE(said);
     *tag = said;
     uint64_t key = qy_tag_stack(t, said)->key;

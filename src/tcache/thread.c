@@ -44,6 +44,9 @@ static void open_fast_path(struct qy_tcache *t)
     qy_store_relaxed(&t->chunk_limit, qy_options.perturb ? 0 : largest_kept() + 1);
 }
 
+/* Slow calls of one thread until it looks at the clock. */
+#define CALLS_PER_LOOK 32
+
 static struct qy_tcache *make(void)
 {
     size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
@@ -53,6 +56,7 @@ static struct qy_tcache *make(void)
         return NULL;
     QY_PROBE(TCACHE, MADE, t, 0);
     t->not_zero = 1;
+    t->calls_to_look = CALLS_PER_LOOK;
     qy_cell_stacks_init(t);
     qy_chunk_stacks_init(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
@@ -280,6 +284,7 @@ static void make_up_for_growth(uint64_t now, size_t fresh)
 
 void qy_tick_slow(struct qy_tcache *t)
 {
+    t->calls_to_look = CALLS_PER_LOOK;
     size_t fresh = qy_load_relaxed(&qy_fresh_bytes);
     if (!qy_options.decay || fresh < GROWTH_AT_LEAST)
         return;
