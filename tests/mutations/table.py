@@ -384,7 +384,7 @@ MUTATIONS = [
              "OPERATOR(void, _ZdlPvSt11align_val_t, void *mem, UNUSED size_t alignment)\n{\n    qy_block_free(mem);",
              "OPERATOR(void, _ZdlPvSt11align_val_t, void *mem, UNUSED size_t alignment)\n{\n    (void)mem;", one("cxx_new_delete")),
     Mutation("M-40", "api/cxx.c", "operator new[] passes a replaced operator new by",
-             "OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */\n{\n    return _Znwm(size);", "OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */\n{\n    return new_slow(size);", one("cxx_replaced")),
+             "OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */\n{\n    return _Znwm(size);", "OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */\n{\n    return new_uncached(size);", one("cxx_replaced")),
     Mutation("M-41", "api/info.c", "mallinfo2 does not count mapped chunks",
              "    info.hblks = mapped.blocks;", "    info.hblks = 0;", one("api_stats")),
     Mutation("M-41", "api/info.c", "mallinfo2's sum is wrong",
