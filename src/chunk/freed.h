@@ -87,15 +87,6 @@ QY_INLINE void qy_freed_sign_once(void *mem, uint32_t mark)
         qy_freed_twice(mem);
 }
 
-/* Aborts when the holder with this mark does not have it any more. Returns what the upper half is while the program has it. */
-QY_INLINE uint32_t qy_freed_must_be(struct qy_chunk *c, uint32_t mark)
-{
-    uint32_t upper = qy_seal_of_program(c);
-    if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))
-        qy_freed_changed(qy_chunk_mem(c));
-    return upper;
-}
-
 QY_INLINE void qy_freed_erase(void *mem)
 {
     if (QY_UNLIKELY(!qy_freed_is_signed(mem)))
@@ -107,10 +98,10 @@ QY_INLINE void qy_freed_erase(void *mem)
 QY_INLINE void qy_freed_take(void *mem, uint32_t mark)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_LIKELY(qy_chunk_is_sealed(c)))
-        qy_freed_must_be(c, mark);
-    else
+    if (QY_UNLIKELY(!qy_chunk_is_sealed(c)))
         qy_freed_erase(mem);
+    else if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != qy_seal_of_program(c)))
+        qy_freed_changed(mem);
 }
 
 /* The holder takes it out; it looks as if it were the program's. Returns the size of the chunk; 0: it is not sealed, or not his. */

@@ -523,7 +523,7 @@ MUTATIONS = [
     Mutation("M-50", "arena/put.c", "a chunk that is merged into the one before keeps its seal",
              "        qy_chunk_void(c);\n", "", one("safety_double_free", "run_max0")),
     Mutation("M-50", "chunk/freed.h", "a kept block is handed out whoever has it",
-             "    if (QY_UNLIKELY((qy_load_relaxed(qy_seal_upper(c)) ^ mark) != upper))", "    if (mark != mark)",
+             "    if (QY_UNLIKELY((upper ^ mark) != programs))", "    if (mark != upper && !upper)",
              rf"{SEALS}|{one('safety_double_free_hidden')}"),
     Mutation("M-50", "tcache/kept.h", "what a thread keeps still looks like the program's",
              "    qy_store_relaxed(qy_seal_upper(qy_mem_chunk(mem)), sound.upper ^ t->mark);\n", "", one("safety_double_free")),
