@@ -105,13 +105,18 @@ static void redirect_name(const struct symbols *libc, const char *name, const vo
     }
 }
 
-/* Whatever we export and libc does, too. */
+/*
+ * Whatever we export and libc does, too, but dlopen: another thread may be looking for the one behind ours, and would find ours. Who
+ * calls libc's finds the rest in the table by then.
+ */
 static void redirect_all(const struct symbols *ours, const struct symbols *libc)
 {
     for (uint32_t b = 0; b < ours->bucket_count; b++) {
         for (uint32_t i = ours->buckets[b]; i; i = chain_of(ours, i) & 1 ? 0 : i + 1) {
             const ElfW(Sym) *symbol = &ours->table[i];
-            redirect_name(libc, ours->names + symbol->st_name, ours->base + symbol->st_value);
+            const char *name = ours->names + symbol->st_name;
+            if (strcmp(name, "dlopen") != 0)
+                redirect_name(libc, name, ours->base + symbol->st_value);
         }
     }
 }

@@ -196,6 +196,8 @@ MUTATIONS = [
              "t->turns[cls] < TURNS_UNTIL_DEEP ?", "false ?", one("mech_default_tcache")),
     Mutation("M-40", "api/redirect_shared.c", "a library that binds deeply has libc's malloc",
              "    if (mode & RTLD_DEEPBIND)\n", "    if (false)\n", one("stress_deepbind")),
+    Mutation("M-40", "api/redirect_shared.c", "behind our dlopen is ours",
+             "            if (strcmp(name, \"dlopen\") != 0)\n", "", one("stress_deepbind")),
     Mutation("M-40", "api/redirect_shared.c", "a name is found in no chain but its first entry",
              "i = chain_of(libc, i) & 1 ? 0 : i + 1) {\n        if", "i = 0) {\n        if", one("stress_deepbind")),
     Mutation("M-10", "tcache/cells.c", "no size between the coarse ones has a run",

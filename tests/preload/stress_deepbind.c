@@ -152,6 +152,20 @@ QTEST("threads open such a library at the same time")
     plugin_remove();
 }
 
+/* Whoever looks for it when libc's table says ours already must not find ours behind ours: it would call itself for ever. */
+QTEST("behind our dlopen is libc's, before such a library is opened and after (M-40)")
+{
+    compile();
+    void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD), *behind = dlsym(libc, "dlopen");
+    QT_CHECK(behind && behind != dlsym(RTLD_DEFAULT, "dlopen"));
+    void *library = open_deep();
+    QT_CHECK(dlsym(libc, "malloc") == dlsym(RTLD_DEFAULT, "malloc"));
+    QT_CHECK(dlsym(libc, "dlopen") == behind);
+    QT_EQ(dlclose(library), 0);
+    QT_EQ(dlclose(libc), 0);
+    plugin_remove();
+}
+
 static atomic_bool leave;
 
 static void *allocates(void *context)
