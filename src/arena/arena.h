@@ -81,10 +81,11 @@ QY_INLINE struct qy_sound qy_arena_sound_block(const void *mem)
     if (QY_UNLIKELY(!s.granule))
         return s;
     struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
-    if (QY_LIKELY(qy_word_behind_sound(next, qy_load_relaxed(qy_seal_lower(next)))))
+    size_t word = qy_load_relaxed(qy_seal_lower(next)) | (size_t)qy_load_relaxed(qy_seal_upper(next)) << 32;
+    if (QY_LIKELY(qy_word_behind_sound(next, word)))
         return s;
     const struct qy_arena *a = qy_load_acquire(&s.granule->owner);
-    if (next != a->top || !qy_top_sound(a, qy_load_relaxed(&next->size)))
+    if (next != a->top || !qy_top_sound(a, word))
         s.granule = NULL;
     return s;
 }

@@ -3,7 +3,7 @@
  * address, and who has the chunk. free() learns from two words, with two multiplications, what it would else look up in
  * the marks: that a block begins here, is this large, is with the program, and was not written past its end.
  *
- *      bits 63..32 bit 63 set; the others: address, size and holder | bits 31..16 address and size | bits 15..0 size and tags
+ *      bit 63: 1 | 62..48 address and size | 47..32 address and size, and holder | 31..16 address and size | 15..0 size and tags
  *
  * The holder is whoever may hand the chunk on: the program, a bin, the arena (its inbox, its fast bins), or one thread cache. A second free finds that it
  * is not the program any more. Of two threads that free one block at the same moment, one finds that what it put away is another's.
@@ -23,9 +23,9 @@
 #define QY_SEALED ((size_t)1 << 63)        /* no plain size is so large */
 #define QY_SEALED_BELOW ((size_t)64 << 10) /* a sealed size has 16 bits */
 #define QY_SEALED_SIZE ((size_t)0xfff0)
-#define QY_SEALED_SAYS ((size_t)0xfff4)     /* of the lower half, what the seal vouches for: size and A */
-#define QY_SEAL_SHIFT 16                    /* from here on, the word is seal and mark */
-#define QY_SEAL_STATIC ((size_t)0xffff0000) /* the part of the seal that does not change with the holder */
+#define QY_SEALED_SAYS ((size_t)0xfff4) /* of the lower half, what the seal vouches for: size and A */
+#define QY_SEAL_SHIFT 16                /* from here on, the word is seal and mark */
+#define QY_SEAL_STATIC ((size_t)0xffff0000ffff0000) /* the part of it that does not change with the holder */
 
 enum qy_holder { QY_WITH_PROGRAM, QY_IN_BIN, QY_WITH_ARENA, QY_FIRST_CACHE, QY_HOLDERS = 65536 };
 
@@ -43,17 +43,15 @@ QY_OURS struct qy_seals qy_seals;
 /* `numbers`: three secret ones. */
 void qy_seals_init(const uint64_t *numbers, bool used);
 
-/* A holder's mark: what stands in the word, beside the seal. The program's is 0; other values are nobody's, but for one in 32768. */
+/* A holder's mark: what stands in the upper half of the word, beside the seal. The program's is 0. */
 QY_INLINE uint32_t qy_holder_mark(const struct qy_seals *s, uint32_t holder)
 {
-    return holder * s->spread & 0x7fffffffu;
+    return holder * s->spread % QY_HOLDERS;
 }
 
-/* QY_HOLDERS: nobody's mark. */
 QY_INLINE uint32_t qy_holder_of_mark(const struct qy_seals *s, uint32_t mark)
 {
-    uint32_t holder = mark * s->gather & 0x7fffffffu;
-    return holder < QY_HOLDERS ? holder : QY_HOLDERS;
+    return mark * s->gather % QY_HOLDERS;
 }
 
 /*
@@ -79,8 +77,7 @@ QY_INLINE bool qy_word_is_sealed(size_t word)
 QY_INLINE uint32_t qy_word_holder(const struct qy_seals *s, uintptr_t chunk, size_t word)
 {
     uint64_t off = word ^ qy_seal(s, chunk, word);
-    return off & (QY_SEALED | QY_SEAL_STATIC) ? (uint32_t)QY_HOLDERS
-                                              : qy_holder_of_mark(s, (uint32_t)(off >> 32));
+    return off & QY_SEAL_STATIC ? (uint32_t)QY_HOLDERS : qy_holder_of_mark(s, (uint32_t)(off >> 32));
 }
 
 #endif

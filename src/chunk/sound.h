@@ -15,12 +15,10 @@ QY_INLINE bool qy_sealed_tags_sound(size_t low)
     return tags == QY_PREV_INUSE || tags == QY_PREV_FREE;
 }
 
-/*
- * Of the word behind a block, the half that an overflow reaches first: its part of the seal, which is the same whoever has the chunk, and P.
- */
-QY_INLINE bool qy_word_behind_sound(const struct qy_chunk *c, size_t low)
+/* The word behind a block: sealed, for whoever it may be, and P is set. */
+QY_INLINE bool qy_word_behind_sound(const struct qy_chunk *c, size_t word)
 {
-    return !((low ^ qy_seal(&qy_seals, (uintptr_t)c, low)) & QY_SEAL_STATIC) && (low & QY_PREV_INUSE);
+    return !((word ^ qy_seal(&qy_seals, (uintptr_t)c, word)) & QY_SEAL_STATIC) && (word & QY_PREV_INUSE);
 }
 
 /* What was found out about a block: everything that putting it away needs. */
