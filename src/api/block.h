@@ -1,6 +1,6 @@
 /*
  * A block, whatever serves it: a cell of a run, a chunk of an arena, or a mapping of its own. The slow path of every
- * function of the API. Nothing here sets errno.
+ * function of the API, and free as a whole. Nothing here sets errno.
  */
 #ifndef QY_API_BLOCK_H
 #define QY_API_BLOCK_H
@@ -16,10 +16,11 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
 /* At a multiple of `alignment`, a power of two. */
 void *qy_block_take_aligned(size_t alignment, size_t request);
 
-/* Any pointer: NULL is no block, and what is none of ours is fatal. What the fast path did not take, and what it does not look at: */
+/* What the fast path of qy_block_free did not take, and what it does not look at. */
 void qy_block_free_slow(void *mem);
 void qy_block_free_outside(struct qy_tcache *t, void *mem);
 
+/* Any pointer: NULL is no block, and what is none of ours is fatal. */
 QY_INLINE void qy_block_free(void *mem)
 {
     struct qy_tcache *t = qy_self;

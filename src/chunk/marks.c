@@ -90,7 +90,7 @@ bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, 
 
 void qy_granules_open(const void *from, const void *to)
 {
-    if (!qy_seals.below) /* nothing is sealed: nothing is to be read there */
+    if (!qy_seals.below)
         return;
     for (uintptr_t at = (uintptr_t)from, end; at < (uintptr_t)to; at = end) {
         struct qy_granule *g = qy_granule_of(at);

@@ -88,7 +88,8 @@ bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, 
 
 /*
  * Says that [from, to), whose granules are claimed, can be read from now on; or that what lies from `from` on cannot any more. The caller
- * holds the owner's lock. A program that takes a wild pointer for a block may look there at the same moment; nobody else does.
+ * holds the owner's lock. A program that takes a wild pointer for a block may look there at the same moment; nobody else does. Where
+ * nothing is sealed (ptmalloc's profile) nobody reads without a lock, and nothing is opened.
  */
 void qy_granules_open(const void *from, const void *to);
 void qy_granules_close(const void *from, const void *to);

@@ -15,17 +15,13 @@
 #define QY_LARGEST_LINEAR ((size_t)1040)
 #define QY_FIRST_DOUBLING 10u /* 1024 */
 
-/* Of the stacks above; `size` has them, or is 1040. */
-QY_INLINE unsigned qy_chunk_class_above(size_t size)
+QY_INLINE unsigned qy_chunk_class(size_t size)
 {
+    if (size <= QY_LARGEST_LINEAR)
+        return (unsigned)(size / QY_ALIGNMENT) - 2;
     unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
     return QY_LINEAR_CLASSES - QY_FIRST_DOUBLING * 16 - 16 + doubling * 16 +
            (unsigned)(size >> (doubling - 4));
-}
-
-QY_INLINE unsigned qy_chunk_class(size_t size)
-{
-    return size <= QY_LARGEST_LINEAR ? (unsigned)(size / QY_ALIGNMENT) - 2 : qy_chunk_class_above(size);
 }
 
 QY_INLINE bool qy_kept_any(const struct qy_tcache *t, unsigned cls)
@@ -76,7 +72,7 @@ QY_INLINE struct qy_kept_for qy_kept_for(const struct qy_tcache *t, size_t size)
         unsigned cls = qy_chunk_class(qy_max(size, QY_MIN_CHUNK));
         return (struct qy_kept_for){cls, t->held[cls]};
     }
-    unsigned cls = qy_chunk_class_above(size - QY_ALIGNMENT) + 1;
+    unsigned cls = qy_chunk_class(size - QY_ALIGNMENT) + 1;
     /* Byte by byte: a load of all would wait for the store of one until that has left for the cache. */
     const uint8_t *held = t->held + cls;
     return (struct qy_kept_for){cls,

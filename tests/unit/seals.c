@@ -283,8 +283,8 @@ static void the_word_behind_a_block_is_looked_at_whoever_has_it(void **state)
             uint32_t mark = k % 4 ? mark_any(k % 4 - 1) : QY_MARK_OF_PROGRAM;
             qy_chunk_set_head(c, size_below(QY_SEALED_BELOW), QY_PREV_INUSE, mark);
             assert_true(qy_word_behind_sound(c, c->size));
-            for (unsigned bit = 0; bit < 64;
-                 bit++) { /* with another size or A another seal is due: right by chance once in 2^31 */
+            /* With another size or A another seal is due: right by chance once in 2^31. */
+            for (unsigned bit = 0; bit < 64; bit++) {
                 size_t flipped = (size_t)1 << bit;
                 assert_int_equal(qy_word_behind_sound(c, c->size ^ flipped), (flipped & MAY_DIFFER) != 0);
             }
