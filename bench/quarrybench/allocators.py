@@ -45,7 +45,7 @@ def shared_library(file_name):
 def install(packages, say):
     """Installs Debian packages; False when that is not possible here."""
     say(f"installing {' '.join(packages)}")
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    command = ["apt-get", "install", "-o", "DPkg::Lock::Timeout=300", "-y", "-q", "--no-install-recommends", *packages]
     try:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
