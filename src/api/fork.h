@@ -5,8 +5,13 @@
 #ifndef QY_API_FORK_H
 #define QY_API_FORK_H
 
+#include <stdbool.h>
+
 /* At start-up, when malloc works. */
 void qy_fork_init(void);
+
+/* There is no other thread: nothing has to be done. Async-signal-safe. */
+bool qy_fork_is_alone(void);
 
 /* In the forking thread: takes every lock, in rank order; makes them usable again, in parent and child. */
 void qy_before_fork(void);

@@ -1,7 +1,7 @@
 /*
  * Our handlers must be the first that are registered: then they run last before the fork, when those of the program, which may
  * allocate, or wait for a thread that does, are done. To register them at start-up costs every process 130 KiB of libc's pages, and
- * most never fork. Here they are registered before the program first forks or registers its own
+ * most never fork. Here they are registered before the program forks with other threads about, or registers its own
  * (docs/decisions/0009-fork.md).
  *
  * Not seen here are libc's own forks, in system, popen and posix_spawn: their child runs nothing of ours.
@@ -60,9 +60,16 @@ QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child
     return next.register_atfork(before, parent, child, library);
 }
 
+/* Who has no threads needs no handlers, and may be in a signal handler, where none can be registered. */
+static void prepare(void)
+{
+    if (!qy_fork_is_alone())
+        register_ours();
+}
+
 static pid_t fork_after_handlers(void)
 {
-    register_ours();
+    prepare();
     return next.fork();
 }
 
@@ -71,13 +78,13 @@ QY_EXPORT pid_t __fork(void) __attribute__((alias("fork_after_handlers"), copy(f
 
 QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
 {
-    register_ours();
+    prepare();
     return next.forkpty(terminal, name, mode, size);
 }
 
 QY_EXPORT int daemon(int keep_folder, int keep_files)
 {
-    register_ours();
+    prepare();
     return next.daemon(keep_folder, keep_files);
 }
 
