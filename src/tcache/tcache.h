@@ -70,6 +70,7 @@ struct qy_tcache {
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
     bool main_thread;
+    bool dying; /* the first destructors of its thread run: see thread_died */
 
     struct qy_lock lock QY_ALIGNED(64); /* guards the next four, and the owner's part of every run */
     struct qy_run *runs[QY_CLASSES];    /* runs with free cells: rings; cells are taken from the first */

@@ -105,10 +105,19 @@ static void retire(struct qy_tcache *t)
     qy_unlock(&roster_lock);
 }
 
+/*
+ * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the thread had. So the cache stays until
+ * the second round, which what is set in the first one brings about. (Not the last: a thread may begin to allocate in its destructors.)
+ */
 static void thread_died(void *cache)
 {
+    struct qy_tcache *t = cache;
+    if (!t->dying && pthread_setspecific(death_key, t) == 0) {
+        t->dying = true;
+        return;
+    }
     qy_self = &qy_tcache_dead;
-    retire(cache);
+    retire(t);
 }
 
 static struct qy_tcache *be_born(void)
@@ -119,6 +128,7 @@ static struct qy_tcache *be_born(void)
     if (!t)
         return NULL;
     qy_tcache_configure(t);
+    t->dying = false;
     qy_self = t; /* before pthread_setspecific, which may allocate */
     if (have_death_key)
         pthread_setspecific(death_key, t);

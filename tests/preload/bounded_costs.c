@@ -210,4 +210,52 @@ QTEST("a mapping beside many mappings costs no walk (M-21)")
     stays_flat(many_mappings, map_and_unmap);
 }
 
+/* --------------------------------------------------------------- a thread's end */
+
+static pthread_key_t list_key;
+static double destructor_ns;
+
+static void give_list(void *list)
+{
+    double start = now_ns();
+    for (void *next; list; list = next) {
+        next = *(void **)list;
+        free(list);
+    }
+    destructor_ns = now_ns() - start;
+}
+
+static void *leave_list(void *in_destructor)
+{
+    void *list = NULL;
+    for (int i = 0; i < LONG; i++) {
+        void **p = malloc(48);
+        *p = list;
+        list = p;
+    }
+    if (in_destructor)
+        pthread_setspecific(list_key, list);
+    else
+        give_list(list);
+    return NULL;
+}
+
+static double shortest_ns(void *in_destructor)
+{
+    double least = 1e12;
+    for (int i = 0; i < 9; i++) {
+        thread_end(thread_start(leave_list, in_destructor));
+        least = destructor_ns < least ? destructor_ns : least;
+    }
+    return least;
+}
+
+QTEST("what a thread's destructors free costs no more than what it frees itself (M-33)")
+{
+    QT_EQ(pthread_key_create(&list_key, give_list), 0);
+    double before = shortest_ns(NULL), in_destructor = shortest_ns(&list_key);
+    QT_CHECKF(in_destructor < ALLOWED * before, "%.0f ns a block, %.0f ns in a destructor", before / LONG,
+              in_destructor / LONG);
+}
+
 QTEST_MAIN
