@@ -29,11 +29,13 @@ static const struct place {
 /* The zone grows by an eighth of itself, within these: each step is two system calls. */
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
+#define NO_LIMIT (2 * LARGEST_STEP)
 
 /* A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it. */
 #define HUGE_FROM ((size_t)32 << 20)
 
 static size_t largest_span;
+static size_t largest_step = NO_LIMIT; /* see extend_locked */
 
 /* Makes an array that begins at `from`, and of which *have bytes are mapped, as long as `need`. */
 static bool extend_array(void *from, size_t *have, size_t need, const char *name)
@@ -92,18 +94,30 @@ static bool extend_by(size_t step)
     return true;
 }
 
-/* Makes room for at least one more run. A large zone ends where a huge page does. */
+/* A large zone ends where a huge page does. */
+static size_t step_wanted(void)
+{
+    size_t step = qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP);
+    return qy_zone.span >= HUGE_FROM ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span
+                                     : qy_align_up(step, QY_RUN_BYTES);
+}
+
+/*
+ * Makes room for at least one more run. What the kernel refused is not asked for again at once: at a limit, every request comes here. The next
+ * step is at most twice what it granted, or one run.
+ */
 static bool extend_locked(void)
 {
     QY_ASSERT(qy_lock_held(&qy_zone.lock));
-    size_t step = qy_min(qy_max(qy_zone.span / 8, SMALLEST_STEP), LARGEST_STEP);
-    step = qy_zone.span >= HUGE_FROM ? qy_align_up(qy_zone.span + step, QY_HUGE_BYTES) - qy_zone.span
-                                     : qy_align_up(step, QY_RUN_BYTES);
+    size_t step = qy_min(step_wanted(), largest_step);
     while (!extend_by(step)) {
+        largest_step = QY_RUN_BYTES;
         step = qy_align_down(step / 2, QY_RUN_BYTES);
         if (step == 0)
             return false;
     }
+    if (step >= largest_step)
+        largest_step = qy_min(2 * step, NO_LIMIT);
     return true;
 }
 

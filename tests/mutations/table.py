@@ -330,6 +330,8 @@ MUTATIONS = [
              "if (dlsym(RTLD_DEFAULT, \"fork\") != (void *)fork_after_handlers)", "if (!next.fork)", one("stress_fork"), "a process that opened"),
     Mutation("M-34", "api/fork_shared.c", "a program's handlers come before ours",
              "    register_ours();\n    return next.register_atfork", "    return next.register_atfork", one("stress_fork"), "the first fork"),
+    Mutation("M-25", "run/zone.c", "what the kernel refused is asked for again by every request",
+             "        largest_step = QY_RUN_BYTES;\n", "", one("kernel_fail"), "at the end of memory"),
     Mutation("M-34", "api/fork.c", "who has no threads waits for itself",
              "return &__libc_single_threaded && __libc_single_threaded;", "return false;", one("stress_fork_signal"), "a signal handler forks"),
     Mutation("M-34", "api/fork.c", "fork comes before who has stdio's list",

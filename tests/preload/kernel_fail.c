@@ -275,6 +275,28 @@ QTEST("a break that has moved and can neither be used nor be moved back is lived
     must_work();
 }
 
+QTEST(
+    "at the end of memory a request asks the kernel a few times, not for ever smaller pieces each time (M-25)")
+{
+    enum { REQUESTS = 200, AT_MOST = 14, LARGE = 200000 };
+    static void *kept[1 << 20];
+    int count = 0;
+    while (count < LARGE)
+        QT_CHECK((kept[count++] = malloc(100)) != NULL);
+    fk_fail(1, true);
+    while ((kept[count] = malloc(100)) != NULL)
+        count++;
+    long before = fk_failed();
+    for (int i = 0; i < REQUESTS; i++)
+        QT_CHECK(malloc(100) == NULL);
+    long asked = fk_failed() - before;
+    fk_heal();
+    QT_CHECKF(asked <= AT_MOST * REQUESTS, "%.1f refusals a request", (double)asked / REQUESTS);
+    while (count > 0)
+        free(kept[--count]);
+    must_work();
+}
+
 static void *without_protection(void *context)
 {
     long before = qt_status_kib("VmSize:");
