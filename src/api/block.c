@@ -290,6 +290,13 @@ size_t qy_block_usable(const void *mem)
     return usable(identify_live(mem), mem);
 }
 
+size_t qy_block_room(const void *mem)
+{
+    if (qy_zone_has((uintptr_t)mem))
+        return qy_class_stride(qy_run_of((uintptr_t)mem)->cls) - QY_CELL_HEADER_BYTES;
+    return qy_chunk_usable(qy_mem_chunk(mem));
+}
+
 /*
  * Who grows a block a little will do so again: it gets a quarter more than it had, so that growing by small steps copies each
  * byte a few times and not once a step. What it does not use then stays its own.

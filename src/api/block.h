@@ -32,6 +32,9 @@ QY_INLINE void qy_block_free(void *mem)
 
 size_t qy_block_usable(const void *mem);
 
+/* The same of a block that was just taken. */
+size_t qy_block_room(const void *mem);
+
 /* Contents are kept up to the smaller size. NULL: the block is as it was. */
 void *qy_block_resize(void *mem, size_t request);
 

@@ -148,6 +148,12 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     return cell;
 }
 
+/* What the program may use of the cell that qy_tcache_pop gave for `request`. */
+QY_INLINE size_t qy_cell_room(const struct qy_tcache *t, size_t request)
+{
+    return t->units[request] * QY_STRIDE_UNIT + QY_CELL_UNIT - QY_CELL_HEADER_BYTES;
+}
+
 /* Whether a pointer is into the part of the zone that the thread knows of. */
 QY_INLINE bool qy_tcache_looks_at(const struct qy_tcache *t, const void *mem)
 {
