@@ -4,6 +4,7 @@
  */
 #include <limits.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "base/lock.h"
 #include "base/probe.h"
@@ -47,6 +48,13 @@ static void open_fast_path(struct qy_tcache *t)
 /* Slow calls of one thread until it looks at the clock. */
 #define CALLS_PER_LOOK 32
 
+static void begin_empty(struct qy_tcache *t)
+{
+    t->calls_to_look = CALLS_PER_LOOK;
+    qy_cell_stacks_init(t);
+    qy_chunk_stacks_init(t);
+}
+
 static struct qy_tcache *make(void)
 {
     size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
@@ -56,9 +64,7 @@ static struct qy_tcache *make(void)
         return NULL;
     QY_PROBE(TCACHE, MADE, t, 0);
     t->not_zero = 1;
-    t->calls_to_look = CALLS_PER_LOOK;
-    qy_cell_stacks_init(t);
-    qy_chunk_stacks_init(t);
+    begin_empty(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
     t->main_thread = !qy_roster;
@@ -70,9 +76,44 @@ static struct qy_tcache *make(void)
     return t;
 }
 
+/* In the child of a fork, until somebody needs a cache: those that there were, and the one whose thread there still is. */
+static struct qy_tcache *inherited;
+static const struct qy_tcache *survivor;
+
+/* As when it was made, but that it owns runs. */
+static void forget_stacks(struct qy_tcache *t)
+{
+    memset(&t->slots_used, 0, offsetof(struct qy_tcache, next) - offsetof(struct qy_tcache, slots_used));
+    for (unsigned cls = QY_SMALL_CLASSES; cls < QY_CLASSES; cls++)
+        *qy_class_stack(t, cls) = (struct qy_stack){0};
+    begin_empty(t);
+}
+
+/*
+ * The caches of threads that vanished in a fork are orphans, with all their runs. Their stacks may have been caught in the middle of anything: what lies
+ * there is lost. Done when a cache is needed: most children soon are another program, and touch none of this.
+ */
+static void inherit_locked(void)
+{
+    unsigned most = UINT_MAX;
+    for (struct qy_tcache *t = inherited; t; t = t->next) {
+        if (t == survivor || qy_load_relaxed(&t->orphaned))
+            continue;
+        forget_stacks(t);
+        t->arena = NULL;
+        qy_store_relaxed(&t->orphaned, 1);
+        qy_fence_seq_cst(); /* as in retire */
+        qy_runs_tidy(t, QY_KEEP, &most);
+        t->next_orphan = orphans;
+        orphans = t;
+    }
+    inherited = NULL;
+}
+
 static struct qy_tcache *adopt(void)
 {
     qy_lock(&roster_lock);
+    inherit_locked();
     struct qy_tcache *t = orphans;
     if (t) {
         orphans = t->next_orphan;
@@ -332,6 +373,8 @@ void qy_roster_unlock(void)
 void qy_roster_reset(void)
 {
     qy_store_relaxed(&fresh_due, 0); /* whoever had it in hand is gone */
+    inherited = qy_roster;
+    survivor = qy_self;
     for (struct qy_tcache *t = qy_roster; t; t = t->next)
         qy_lock_reset(&t->lock);
     qy_lock_reset(&roster_lock);

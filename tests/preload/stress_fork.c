@@ -256,6 +256,62 @@ QTEST("what a fork's child frees it has: the heaps of vanished threads are not l
         block_drop(&many[i]);
 }
 
+/* Few blocks of many sizes: what counts is what the thread keeps. */
+static void *small_body(void *context)
+{
+    struct rng r = rng_seeded((uint64_t)(uintptr_t)context);
+    void *own[30] = {NULL};
+    for (unsigned step = 0; !leave; step++) {
+        void **slot = &own[rng_below(&r, 30)];
+        free(*slot);
+        *slot = malloc(rng_below(&r, 1000));
+        if (step % 64 == 0)
+            usleep(20);
+    }
+    for (int i = 0; i < 30; i++)
+        free(own[i]);
+    return NULL;
+}
+
+/* What is left in the last generation, in KiB. */
+static void generation(int left, long rss_before)
+{
+    enum { THREADS = 4 };
+    pthread_t t[THREADS];
+    leave = false;
+    for (uintptr_t i = 0; i < THREADS; i++)
+        t[i] = thread_start(small_body, (void *)(i + 1));
+    usleep(20000);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        if (left > 0)
+            generation(left - 1, rss_before);
+        QT_CHECKF(!rss_before || qt_rss_kib() - rss_before < 12 * K, "%ld KiB, then %ld", rss_before,
+                  qt_rss_kib());
+        _exit(0);
+    }
+    qt_wait_exit(pid, 0);
+    leave = true;
+    for (int i = 0; i < THREADS; i++)
+        thread_end(t[i]);
+    if (rss_before)
+        _exit(0);
+}
+
+QTEST_X("generations of forks, each with threads, use what vanished threads had (M-33, M-34)",
+        .timeout_s = 60)
+{
+    if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
+        QT_SKIP("what lies in a thread's cache is lost, and there that is most");
+    pid_t pid = fork();
+    if (pid == 0) {
+        generation(0, 0); /* libraries, stacks */
+        generation(40, qt_rss_kib());
+    }
+    qt_wait_exit(pid, 0);
+}
+
 /* --------------------------------------------------------------- births, deaths and forks */
 
 static void *born_to_die(void *context)
