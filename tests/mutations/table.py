@@ -335,7 +335,7 @@ MUTATIONS = [
     Mutation("M-34", "tcache/thread.c", "in the child nobody has the caches of vanished threads",
              "    inherited = qy_roster;", "    inherited = NULL;", one("stress_fork"), "generations of forks"),
     Mutation("M-34", "tcache/thread.c", "the thread that forked loses its cache",
-             "if (t == survivor || qy_load_relaxed(&t->orphaned))", "if (qy_load_relaxed(&t->orphaned))", one("stress_fork")),
+             "if (t == survivor || qy_load_relaxed(&t->orphaned))", "if (qy_load_relaxed(&t->orphaned))", one("stress_fork"), "have a cache each"),
     Mutation("M-34", "api/fork.c", "who has no threads waits for itself",
              "return &__libc_single_threaded && __libc_single_threaded;", "return false;", one("stress_fork_signal"), "a signal handler forks"),
     Mutation("M-34", "api/fork.c", "fork comes before who has stdio's list",

@@ -273,14 +273,44 @@ static void *small_body(void *context)
     return NULL;
 }
 
-/* What is left in the last generation, in KiB. */
-static void generation(int left, long rss_before)
+enum { THREADS = 4 };
+
+static void small_start(pthread_t *t)
 {
-    enum { THREADS = 4 };
-    pthread_t t[THREADS];
     leave = false;
     for (uintptr_t i = 0; i < THREADS; i++)
         t[i] = thread_start(small_body, (void *)(i + 1));
+}
+
+static void small_end(const pthread_t *t)
+{
+    leave = true;
+    for (int i = 0; i < THREADS; i++)
+        thread_end(t[i]);
+}
+
+QTEST("in a fork's child the thread that forked and new ones have a cache each (M-33, M-34)")
+{
+    pthread_t t[THREADS];
+    small_start(t);
+    usleep(20000);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(20);
+        small_start(t);
+        for (uint64_t i = 0; i < 300; i++)
+            use_heap(i);
+        small_end(t);
+        _exit(0);
+    }
+    qt_wait_exit(pid, 0);
+    small_end(t);
+}
+
+static void generation(int left, long rss_before)
+{
+    pthread_t t[THREADS];
+    small_start(t);
     usleep(20000);
     pid_t pid = fork();
     if (pid == 0) {
@@ -292,9 +322,7 @@ static void generation(int left, long rss_before)
         _exit(0);
     }
     qt_wait_exit(pid, 0);
-    leave = true;
-    for (int i = 0; i < THREADS; i++)
-        thread_end(t[i]);
+    small_end(t);
     if (rss_before)
         _exit(0);
 }
