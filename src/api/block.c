@@ -292,9 +292,10 @@ size_t qy_block_usable(const void *mem)
 
 size_t qy_block_room(const void *mem)
 {
+    struct identity id = {.kind = CHUNK};
     if (qy_zone_has((uintptr_t)mem))
-        return qy_class_stride(qy_run_of((uintptr_t)mem)->cls) - QY_CELL_HEADER_BYTES;
-    return qy_chunk_usable(qy_mem_chunk(mem));
+        id = (struct identity){.kind = CELL, .cls = qy_run_of((uintptr_t)mem)->cls};
+    return usable(id, mem);
 }
 
 /*

@@ -1,7 +1,7 @@
 /*
  * fork (M-34): the forking thread holds every lock while the process is copied, so the child's arenas, zone and registers
  * are whole, and so are the runs of the other threads. Their stacks may be caught in the middle of anything: the child
- * leaves them alone, with the few blocks they hold.
+ * forgets them, with the few blocks they hold.
  *
  * A process without other threads needs none of that, and must not have it: there, fork may be called by the handler of a signal
  * that interrupted a call of ours, or a fork, which would be waited for by itself.

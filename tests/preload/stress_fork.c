@@ -280,6 +280,7 @@ static void small_start(pthread_t *t)
     leave = false;
     for (uintptr_t i = 0; i < THREADS; i++)
         t[i] = thread_start(small_body, (void *)(i + 1));
+    usleep(20000); /* they are at it */
 }
 
 static void small_end(const pthread_t *t)
@@ -293,7 +294,6 @@ QTEST("in a fork's child the thread that forked and new ones have a cache each (
 {
     pthread_t t[THREADS];
     small_start(t);
-    usleep(20000);
     pid_t pid = fork();
     if (pid == 0) {
         alarm(20);
@@ -311,7 +311,6 @@ static void generation(int left, long rss_before)
 {
     pthread_t t[THREADS];
     small_start(t);
-    usleep(20000);
     pid_t pid = fork();
     if (pid == 0) {
         alarm(20);

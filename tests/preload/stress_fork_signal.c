@@ -116,7 +116,4 @@ QTEST("fork while one thread allocates with a stream and another flushes all str
     fclose(stream);
 }
 
-int main(int argc, char **argv)
-{
-    return qt_main(argc, argv);
-}
+QTEST_MAIN
