@@ -211,9 +211,13 @@ static inline long qt_status_kib(const char *key)
     return at ? strtol(at + strlen(key), NULL, 10) : -1;
 }
 
+/*
+ * What this process's own memory takes, in KiB. Pages of files are left out: how many of a library's the kernel maps
+ * around a fault depends on how its page cache holds the file, by hundreds of KiB, and says nothing of the heap.
+ */
 static inline long qt_rss_kib(void)
 {
-    return qt_status_kib("VmRSS:");
+    return qt_status_kib("RssAnon:") + qt_status_kib("RssShmem:");
 }
 
 /* --------------------------------------------------------------- running */
