@@ -196,10 +196,10 @@ QY_INLINE struct identity identify(const void *mem)
 {
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
-        size_t tag;
+        size_t stride;
         /* A thread that never had one of the size has no key for it, which a header must not be. */
-        bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(qy_self, mem, &tag);
-        id.cls = sound ? qy_class_of_stride(tag - QY_CELL_TAG_EXTRA) : qy_cell_vet(mem);
+        bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(qy_self, mem, &stride);
+        id.cls = sound ? qy_class_of_stride(stride) : qy_cell_vet(mem);
         return id;
     }
     id.arena = qy_arena_vet(mem);

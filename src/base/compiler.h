@@ -39,12 +39,16 @@
 #define QY_RETURNED(variable) ((void)0)
 #endif
 
-/* pointer += n, n constant, in one instruction where the machine has one: compilers prefer three when the old value is at hand. */
+/* word -= n, of 32 bits, n constant; whether that borrowed. In place where the machine can: compilers load, subtract and store. */
 #if defined(__x86_64__)
-#define QY_ADD_IN_PLACE(pointer, n) \
-    __asm__("addq %1, %0" : "+m"(pointer) : "i"((long)sizeof *(pointer) * (n)) : "cc")
+#define QY_SUB_BORROWS(word, n)                                                 \
+    ({                                                                          \
+        bool borrowed_;                                                         \
+        __asm__("subl %2, %0" : "+m"(word), "=@ccc"(borrowed_) : "i"((int)(n))); \
+        borrowed_;                                                              \
+    })
 #else
-#define QY_ADD_IN_PLACE(pointer, n) ((pointer) += (n))
+#define QY_SUB_BORROWS(word, n) __builtin_sub_overflow(word, (uint32_t)(n), &(word))
 #endif
 
 /*

@@ -58,10 +58,16 @@ void qy_run_stats(struct qy_run_stats *stats)
     stats->free_bytes = stats->system_bytes - stats->cells.bytes;
 }
 
-/* Its owner may just be moving the stack: what is more than any holds is read half way. */
-static size_t held(void **const *top, void **const *base)
+/* Its owner may just be moving the stack: what is more than any has room for was read half way. */
+static size_t cells_held(const struct qy_stack *stack)
 {
-    size_t count = (size_t)(qy_load_relaxed(top) - qy_load_relaxed(base));
+    size_t count = (uint16_t)(qy_load_relaxed(&stack->level) - qy_load_relaxed(&stack->base));
+    return count <= QY_DEEP_COUNT_AT_MOST * QY_DEEP_BLOCKS ? count : 0;
+}
+
+static size_t chunks_held(const struct qy_chunk_stack *stack)
+{
+    size_t count = (size_t)(qy_load_relaxed(&stack->top) - qy_load_relaxed(&stack->base));
     return count <= qy_options.tcache_count ? count : 0;
 }
 
@@ -71,12 +77,12 @@ void qy_cache_stats(struct qy_cache_stats *stats)
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
         stats->caches++;
         for (unsigned c = 1; c < QY_CLASSES; c++) {
-            size_t count = held(&qy_class_stack(t, c)->top, &qy_class_stack(t, c)->base);
+            size_t count = cells_held(qy_class_stack(t, c));
             stats->cells.count += count;
             stats->cells.bytes += count * qy_classes[c].stride;
         }
         for (unsigned c = 0; c < QY_CHUNK_CLASSES; c++)
-            stats->chunks.count += held(&t->chunks[c].top, &t->chunks[c].base);
+            stats->chunks.count += chunks_held(&t->chunks[c]);
         stats->chunks.bytes += qy_load_relaxed(&t->chunk_bytes);
     }
 }

@@ -17,8 +17,7 @@
 
 #define QY_WALK_ARENAS 4096
 #define QY_WALK_WINDOW ((size_t)16 << 10)
-#define QY_WALK_STACK \
-    (256 * QY_DEEP_BLOCKS) /* the most blocks of one stack, with tcache_count's largest value */
+#define QY_WALK_STACK (QY_DEEP_COUNT_AT_MOST * QY_DEEP_BLOCKS) /* the most blocks of one stack */
 
 /* What is remembered of an arena, for chunks and lists. */
 struct qy_walk_arena {
@@ -35,12 +34,11 @@ struct qy_window {
     unsigned char copy[QY_WALK_WINDOW] QY_ALIGNED(64);
 };
 
-/* The part of a cache before its slots, without the never-used rest of its table of stacks. */
+/* The part of a cache before its slots. */
 struct qy_walk_cache {
     uint64_t address;
     bool locked;
-    unsigned char fixed[offsetof(struct qy_tcache, stacks) +
-                        (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1) * sizeof(struct qy_stack)] QY_ALIGNED(64);
+    unsigned char fixed[offsetof(struct qy_tcache, slots)] QY_ALIGNED(64);
 };
 
 struct qy_walk {

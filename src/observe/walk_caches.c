@@ -15,12 +15,16 @@ static const struct qy_tcache *fields(const struct qy_walk_cache *c)
     return (const void *)c->fixed;
 }
 
+static uint64_t slot_at(const struct qy_walk_cache *c, uint64_t number)
+{
+    return c->address + offsetof(struct qy_tcache, slots) + number * sizeof(void *);
+}
+
 /* Reads the blocks of a stack; what lies between `base` and `top` must be slots of this cache. */
 static size_t read_stack(struct qy_walk *w, const struct qy_walk_cache *c, uint64_t base, uint64_t top,
                          uint64_t limit)
 {
-    uint64_t slots = c->address + offsetof(struct qy_tcache, slots);
-    uint64_t end = slots + fields(c)->slots_used * sizeof(void *);
+    uint64_t slots = slot_at(c, 0), end = slot_at(c, fields(c)->slots_used);
     if (base == top)
         return 0;
     if (base < slots || base > top || top > end || (base - slots) % sizeof(void *) ||
@@ -67,15 +71,13 @@ static bool is_cell(struct qy_walk *w, uint64_t block, uint64_t cls)
 static void walk_cells(struct qy_walk *w, const struct qy_walk_cache *c)
 {
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
-        const struct qy_stack *s = &fields(c)->stacks[qy_class_stride(cls) / QY_CELL_UNIT];
-        uint64_t base = at(s->base);
-        size_t count = read_stack(w, c, base, at(s->top), UINT64_MAX);
+        const struct qy_stack *s = qy_stride_stack(fields(c), qy_class_stride(cls));
+        size_t count = read_stack(w, c, slot_at(c, s->base), slot_at(c, s->top), UINT64_MAX);
         if (count)
             count =
                 filter(w, count, cls, is_cell, "a thread cache holds this, and it is no cell of its class");
         struct quarry_stack stack = {c->address, true, cls, qy_class_stride(cls), 0, w->blocks, count};
-        if (at(s->limit) > base)
-            stack.limit = (at(s->limit) - base) / sizeof(void *);
+        stack.limit = qy_stack_slots(s);
         if (stack.limit)
             say_stack(w, &stack);
     }
@@ -127,7 +129,7 @@ static void say_cache(struct qy_walk *w, const struct qy_walk_cache *c)
     uint64_t slots = qy_min(t->slots_used, (size_t)1 << 20);
     struct quarry_cache cache = {
         .address = c->address,
-        .bytes = qy_align_up(offsetof(struct qy_tcache, slots) + slots * sizeof(void *), w->page_bytes),
+        .bytes = qy_align_up(slot_at(c, slots) - c->address, w->page_bytes),
         .arena = a ? (uint32_t)(a - w->arenas) : QUARRY_NONE,
         .orphan = t->orphaned != 0,
         .locked = c->locked,
@@ -151,7 +153,7 @@ void qy_walk_caches(struct qy_walk *w)
     for (; address && !qy_loop_ends(&loop, address); address = at(fields(c)->next)) {
         c->address = address;
         if (address % 64 || !qy_walk_read(w, address, c->fixed, sizeof c->fixed) ||
-            fields(c)->not_zero != 1) {
+            fields(c)->stacks[0].key != w->classes[0].key) {
             qy_walk_find(w, address, false, QY_CORRUPTED_LIST,
                          "the list of thread caches leads to what is none");
             break;

@@ -91,10 +91,10 @@ static void judge_cells(struct qy_walk *w, struct quarry_run *r, bool doubtful)
 
 static bool cache_is_sound(struct qy_walk *w, uint64_t cache)
 {
-    uint64_t not_zero;
+    uint64_t key;
     if (cache != w->sound_cache && cache % 64 == 0 &&
-        qy_walk_read(w, cache + offsetof(struct qy_tcache, not_zero), &not_zero, sizeof not_zero) &&
-        not_zero == 1)
+        qy_walk_read(w, cache + offsetof(struct qy_tcache, stacks[0].key), &key, sizeof key) &&
+        key == w->classes[0].key)
         w->sound_cache = cache;
     return cache == w->sound_cache;
 }

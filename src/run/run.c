@@ -9,6 +9,10 @@ struct qy_class qy_classes[QY_CLASSES];
 
 void qy_classes_init(const uint64_t *secrets)
 {
+    for (uint32_t c = 0; c < QY_CLASSES; c++) {
+        /* The upper half of a key is never 0, so that a cell in use and a free one always differ. Class 0 has one that no header is. */
+        qy_classes[c].key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
+    }
     for (uint32_t c = 1; c < QY_CLASSES; c++) {
         uint32_t stride = qy_class_stride(c);
         uint32_t first = stride & -stride; /* so that blocks are as aligned as their stride allows */
@@ -17,8 +21,6 @@ void qy_classes_init(const uint64_t *secrets)
         k->inverse = (uint32_t)((((uint64_t)1 << 32) + stride - 1) / stride);
         k->first = (uint16_t)first;
         k->cells = (uint16_t)qy_min((QY_RUN_BYTES - first) / stride, QY_RUN_MAX_CELLS);
-        /* The upper half of a key is never 0, so that a cell in use and a free one always differ. */
-        k->key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
     }
 }
 
@@ -52,7 +54,7 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
     run->next = run->prev = NULL;
     run->idle = run->due = 0;
     run->owner = owner;
-    qy_zone.tags[run - qy_zone.runs] = qy_cell_tag(cls);
+    qy_zone.strides[run - qy_zone.runs] = (uint16_t)qy_class_stride(cls);
     if (run->ready && run->cls == cls) {
         set_carved(run, run->ready);
         return;

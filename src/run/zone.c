@@ -11,7 +11,7 @@ struct qy_zone qy_zone = {.lock = QY_LOCK_INIT(QY_RANK_ZONE)};
 
 /*
  * Where the zone may lie: in the first half of `range` bytes from `base`, at a multiple of 1 GiB that the secret
- * chooses; its descriptors lie half a range behind, and their tags a quarter behind these. The kernel hands out addresses from the top of the address space
+ * chooses; its descriptors lie half a range behind, and their strides a quarter behind these. The kernel hands out addresses from the top of the address space
  * downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second place is for
  * machines with 39 address bits.
  */
@@ -52,7 +52,7 @@ static bool map_descriptors(size_t span)
     size_t runs = span >> QY_RUN_SHIFT;
     return extend_array(qy_zone.runs, &qy_zone.runs_bytes, runs * sizeof *qy_zone.runs,
                         "quarry: run descriptors") &&
-           extend_array(qy_zone.tags, &qy_zone.tags_bytes, runs * sizeof *qy_zone.tags, "quarry: run tags");
+           extend_array(qy_zone.strides, &qy_zone.strides_bytes, runs * sizeof *qy_zone.strides, "quarry: run strides");
 }
 
 static bool is_dense(void)
@@ -129,8 +129,8 @@ void qy_zone_init(uint64_t secret)
         uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
         qy_zone.lo = lo;
         qy_zone.runs = (struct qy_run *)(lo + half);
-        qy_zone.tags = (uint16_t *)(lo + half + half / 2);
-        qy_zone.runs_bytes = qy_zone.tags_bytes = 0;
+        qy_zone.strides = (uint16_t *)(lo + half + half / 2);
+        qy_zone.runs_bytes = qy_zone.strides_bytes = 0;
         largest_span = places[i].range / LARGEST_SHARE;
         extend_locked();
     }

@@ -1,6 +1,6 @@
 /*
  * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and the arrays of
- * run descriptors and tags, which lie outside of the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
+ * run descriptors and strides, which lie outside of the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
  *
  *      lo                                     lo + span
  *      | run | run | run | ...                | nothing yet: grows this way
@@ -28,9 +28,8 @@ struct qy_zone {
     uintptr_t lo;        /* never changes; 0: there are no runs */
     size_t span;         /* atomic: bytes that are mapped */
     struct qy_run *runs; /* one descriptor for each run of the span */
-    uint16_t *
-        tags; /* and the tag of its cells' headers, for who must know where a cell ends without looking at it */
-    size_t runs_bytes, tags_bytes; /* mapped for these */
+    uint16_t *strides; /* and how far apart its cells are, for who must know where one ends without looking at it */
+    size_t runs_bytes, strides_bytes; /* mapped for these */
     size_t taken, purged;          /* runs in use; free runs whose memory was given back */
     struct qy_run *dirty;          /* free runs with memory, last freed first */
     struct qy_run *dirty_last;

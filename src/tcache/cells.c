@@ -24,7 +24,9 @@
 
 /* What an empty stack's pop sees: a header that is nobody's key. */
 static uint64_t nobody[2];
-static void *empty_stack[1] = {&nobody[1]};
+
+/* A stack's, below the bottom and above the room. */
+#define SLOTS_BESIDES 2
 
 /* Of blocks that are not small, two are enough. */
 static size_t slots_within(unsigned cls, size_t blocks, size_t bytes)
@@ -46,8 +48,8 @@ static size_t first_slots_for(unsigned cls)
 
 static size_t deep_slots_for(unsigned cls)
 {
-    size_t count = qy_options.tcache_count;
-    return slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES);
+    size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST);
+    return qy_max(slots_for(cls), slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES));
 }
 
 /* The next class that serves requests: of the small ones, not all strides do. */
@@ -60,18 +62,20 @@ static unsigned next_class(unsigned cls)
 
 size_t qy_cell_slots_needed(void)
 {
-    size_t slots = 0;
+    size_t slots = 1;
     for (unsigned cls = 1; cls < QY_CLASSES; cls = next_class(cls))
-        slots += 3 + first_slots_for(cls) + slots_for(cls) + deep_slots_for(cls);
+        slots += 3 * SLOTS_BESIDES + first_slots_for(cls) + slots_for(cls) + deep_slots_for(cls);
     return slots;
 }
 
-static void set_stack(struct qy_tcache *t, unsigned cls, void **base, size_t slots)
+static void set_stack(struct qy_tcache *t, unsigned cls, size_t base, size_t slots)
 {
-    struct qy_stack *stack = qy_class_stack(t, cls);
-    stack->key = qy_classes[cls].key;
-    stack->base = stack->top = base;
-    stack->limit = base + slots;
+    *qy_class_stack(t, cls) = (struct qy_stack){
+        .key = qy_classes[cls].key,
+        .top = (uint16_t)base,
+        .room = (uint16_t)slots,
+        .base = (uint16_t)base,
+    };
 }
 
 /*
@@ -99,17 +103,25 @@ static void serve_by(struct qy_tcache *t, unsigned cls, unsigned serving)
 
 void qy_cell_stacks_init(struct qy_tcache *t)
 {
+    t->none = &nobody[1];
+    qy_tcache_slots(t, 1); /* slot 0 */
     for (unsigned cls = 0; cls < QY_SMALL_CLASSES; cls++)
-        set_stack(t, cls, empty_stack + 1, 0);
+        set_stack(t, cls, 0, 0);
     for (unsigned cls = 1; cls < QY_SMALL_CLASSES; cls = next_class(cls))
         serve_by(t, cls, coarser(cls));
 }
 
+void qy_cell_stacks_close(struct qy_tcache *t)
+{
+    for (unsigned cls = 1; cls < QY_CLASSES; cls++)
+        set_stack(t, cls, qy_class_stack(t, cls)->base, 0);
+}
+
 static void lay_out_stack(struct qy_tcache *t, unsigned cls, size_t count)
 {
-    void **slots = qy_tcache_slots(t, 1 + count);
-    slots[0] = empty_stack[0];
-    set_stack(t, cls, slots + 1, count);
+    size_t below = qy_tcache_slots(t, count + SLOTS_BESIDES);
+    t->slots[below] = t->none;
+    set_stack(t, cls, below + 1, count);
 }
 
 /*
@@ -124,7 +136,7 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
     t->was_full[cls] = false;
     t->turns[cls] = (uint8_t)qy_min(t->turns[cls] + 1u, TURNS_UNTIL_DEEP);
     const struct qy_stack *stack = qy_class_stack(t, cls);
-    size_t count = (size_t)(stack->limit - stack->base);
+    size_t count = qy_stack_slots(stack);
     size_t wanted = t->turns[cls] < TURNS_UNTIL_DEEP ? slots_for(cls) : deep_slots_for(cls);
     if (count && count < wanted)
         lay_out_stack(t, cls, wanted);
@@ -134,9 +146,8 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    if (!stack->base)
-        set_stack(t, cls, empty_stack + 1, 0);
-    if (QY_UNLIKELY(stack->base == empty_stack + 1) && slots_for(cls) && !qy_options.perturb)
+    stack->key = qy_classes[cls].key;
+    if (QY_UNLIKELY(!stack->base) && slots_for(cls) && !qy_options.perturb)
         lay_out_stack(t, cls, first_slots_for(cls));
 }
 
@@ -378,15 +389,16 @@ static unsigned put_cells(struct qy_tcache *t, unsigned cls, void **cells, unsig
     return others;
 }
 
-/* Puts `count` cells of the stack back, from `from` on; the newest take their place. Returns how many of them were others'. */
-static unsigned flush(struct qy_tcache *t, unsigned cls, void **from, unsigned count)
+/* Puts `count` cells of the stack back, from slot `from` on; the newest take their place. Returns how many of them were others'. */
+static unsigned flush(struct qy_tcache *t, unsigned cls, size_t from, unsigned count)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    unsigned others = put_cells(t, cls, from, count);
-    QY_PROBE(TCACHE, EMPTIED, from[0], count * qy_classes[cls].stride);
-    size_t newest = qy_min(count, (size_t)(stack->top - from) - count);
-    memcpy(from, stack->top - newest, newest * sizeof *from);
-    stack->top -= count;
+    void **cells = t->slots + from, **top = t->slots + stack->top;
+    unsigned others = put_cells(t, cls, cells, count);
+    QY_PROBE(TCACHE, EMPTIED, cells[0], count * qy_classes[cls].stride);
+    size_t newest = qy_min(count, (size_t)(top - cells) - count);
+    memcpy(cells, top - newest, newest * sizeof *cells);
+    stack->level += count * QY_ONE_BLOCK;
     return others;
 }
 
@@ -395,7 +407,7 @@ void qy_cells_flush_all(struct qy_tcache *t)
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         const struct qy_stack *stack = qy_class_stack(t, cls);
         if (stack->top != stack->base)
-            flush(t, cls, stack->base, (unsigned)(stack->top - stack->base));
+            flush(t, cls, stack->base, qy_stack_count(stack));
     }
 }
 
@@ -435,16 +447,21 @@ static unsigned take_cells_locked(struct qy_tcache *t, unsigned cls, void **end,
     return count;
 }
 
+static void *pop(struct qy_tcache *t, struct qy_stack *stack)
+{
+    stack->level += QY_ONE_BLOCK;
+    return t->slots[stack->top];
+}
+
 static void *take_from(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
     if (stack->top != stack->base) /* the fast path was closed, or did not like what it saw */
-        return revive(*--stack->top, cls);
+        return revive(pop(t, stack), cls);
     open_stack(t, cls);
     widen_stack(t, cls);
-    void **base = stack->base;
-    size_t room = (size_t)(stack->limit - base);
-    void *only, **cells = room ? base : &only;
+    size_t room = stack->room;
+    void *only, **cells = room ? t->slots + stack->base : &only;
     unsigned wanted = (unsigned)qy_min(1 + room / 2, CELLS_AT_MOST);
     qy_lock(&t->lock);
     unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
@@ -454,7 +471,7 @@ static void *take_from(struct qy_tcache *t, unsigned cls)
     if (count < wanted)
         memmove(cells, cells + (wanted - count), count * sizeof *cells);
     QY_PROBE(RUN, TOOK, cells[count - 1], count * qy_classes[cls].stride);
-    stack->top = base + (count - 1);
+    stack->level -= (count - 1) * QY_ONE_BLOCK;
     return revive(cells[count - 1], cls);
 }
 
@@ -482,8 +499,8 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 static void make_room(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    QY_PROBE(TCACHE, FULL, stack->top[-1], qy_classes[cls].stride);
-    size_t slots = (size_t)(stack->limit - stack->base), from = t->flushed_to[cls];
+    QY_PROBE(TCACHE, FULL, t->slots[stack->top - 1], qy_classes[cls].stride);
+    size_t slots = qy_stack_count(stack), from = t->flushed_to[cls];
     bool all = t->was_full[cls] && slots <= CELLS_AT_MOST;
     t->was_full[cls] = true;
     size_t count = all ? slots : qy_min((slots + 1) / 2, CELLS_AT_MOST);
@@ -498,7 +515,7 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
     *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
     struct qy_stack *stack = t ? qy_class_stack(t, cls) : NULL;
-    if (QY_UNLIKELY(!t || stack->limit == stack->base)) {
+    if (QY_UNLIKELY(!t || !qy_stack_slots(stack))) {
         /*
          * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be used again and
          * again, and share its cache line with blocks of the other thread for as long (passive false sharing).
@@ -509,8 +526,9 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
         return;
     }
     qy_tcache_look_at_zone(t);
-    if (stack->top == stack->limit)
+    if (!stack->room)
         make_room(t, cls);
-    *stack->top++ = cell;
+    t->slots[stack->top] = cell;
+    stack->level -= QY_ONE_BLOCK;
     QY_PROBE(TCACHE, PUT, cell, qy_classes[cls].stride);
 }

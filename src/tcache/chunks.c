@@ -52,7 +52,7 @@ void qy_chunk_stacks_init(struct qy_tcache *t)
 static void lay_out_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    stack->base = stack->top = qy_tcache_slots(t, slots_for(cls));
+    stack->base = stack->top = t->slots + qy_tcache_slots(t, slots_for(cls));
     stack->limit = stack->base + slots_for(cls);
 }
 

@@ -41,12 +41,13 @@ void qy_tcache_answer(struct qy_tcache *t);
 /* Lets the fast path accept blocks of the part of the zone that was added since. */
 void qy_tcache_look_at_zone(struct qy_tcache *t);
 
-/* The next `count` slots of the cache, for a stack that is used for the first time. */
-void **qy_tcache_slots(struct qy_tcache *t, size_t count);
+/* The first of the next `count` slots of the cache, for a stack that is used for the first time. */
+size_t qy_tcache_slots(struct qy_tcache *t, size_t count);
 
 /* Cells. */
 size_t qy_cell_slots_needed(void);
 void qy_cell_stacks_init(struct qy_tcache *t);
+void qy_cell_stacks_close(struct qy_tcache *t); /* those that are empty have no room from now on */
 void *qy_cell_take(struct qy_tcache *t,
                    unsigned cls); /* refills the stack when it is empty; NULL: no memory */
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t may be NULL */

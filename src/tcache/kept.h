@@ -94,14 +94,14 @@ QY_INLINE void *qy_kept_pop(struct qy_tcache *t, size_t request)
 /* A power of two, or what costs as much: a cell from the thread's stack. NULL also where there is none yet. */
 QY_INLINE void *qy_power_pop(struct qy_tcache *t, size_t stride)
 {
-    struct qy_stack *stack = &t->stacks[stride / QY_CELL_UNIT];
+    struct qy_stack *stack = qy_stride_stack(t, stride);
     if (!stack->top)
         return NULL;
-    uint64_t *cell = stack->top[-1];
+    uint64_t *cell = t->slots[stack->top - 1];
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)stack->key))
         return NULL;
     cell[-1] = stack->key;
-    stack->top--;
+    stack->level += QY_ONE_BLOCK;
     QY_PROBE(TCACHE, TOOK, cell, stride);
     return cell;
 }

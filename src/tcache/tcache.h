@@ -8,10 +8,12 @@
  * writes to a freed block is ever followed. Below the bottom of each stack lies a pointer to a block whose header is
  * never right, so that "the stack is empty" and "the header was written over" are one comparison.
  *
- * A stack that was never used has no slots, and its bottom is that of an empty stack that all share.
+ *      slots   | none | block | block | block |       |       | spare |
+ *                     ^ base                  ^ top
+ *                                             |<--- room ---->|
  *
- *      slots   | none | block | block | block |       |       |
- *                     ^ base                  ^ top           ^ limit
+ * A push does not ask whether there is room. It counts, and sees by the borrow that the block was one too many: that one lies in the
+ * spare slot, and comes out again. A stack that was never used is all zero: its top is slot 0, which nothing else uses.
  */
 #ifndef QY_TCACHE_TCACHE_H
 #define QY_TCACHE_TCACHE_H
@@ -20,11 +22,33 @@
 #include "base/probe.h"
 #include "run/run.h"
 
-/* What a call needs of a stack shares a cache line. */
+/* Four to a cache line. Slots are known by their numbers. */
 struct qy_stack {
     uint64_t key; /* the header of a block in use of this class */
-    void **top, **limit, **base;
+    union {
+        uint32_t level;
+        struct {
+            uint16_t top, room; /* the lower half of the level, and the upper one */
+        };
+    };
+    uint16_t base;
 };
+
+QY_STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the lower half of a word comes first");
+
+/* With a block more, a level is less by this: the top is the next slot, and there is room for one less. */
+#define QY_ONE_BLOCK 0xffffu
+
+/* The blocks of a stack, and how many it can have. */
+QY_INLINE unsigned qy_stack_count(const struct qy_stack *stack)
+{
+    return (unsigned)stack->top - stack->base;
+}
+
+QY_INLINE unsigned qy_stack_slots(const struct qy_stack *stack)
+{
+    return qy_stack_count(stack) + stack->room;
+}
 
 /* Stacks of cells, by their stride in units; most of the table is never touched. */
 #define QY_STACKS (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1)
@@ -36,8 +60,9 @@ struct qy_chunk_stack {
     void **base, **top, **limit;
 };
 
-/* A stack of cells has room for at most so many blocks for each that tcache_count allows. */
+/* A stack of cells has room for at most so many blocks for each that tcache_count allows, of which so many count: slots have numbers of 16 bits. */
 #define QY_DEEP_BLOCKS 32
+#define QY_DEEP_COUNT_AT_MOST 64
 
 struct qy_tcache {
     size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
@@ -45,7 +70,7 @@ struct qy_tcache {
     uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, */
     size_t
         zone_span; /* for so many bytes, have a readable header; others take the slow path, which looks whether the zone grew */
-    const uint16_t *tags; /* of the zone's runs */
+    const uint16_t *strides; /* of the zone's runs */
     uint8_t
         units[QY_RUN_SMALL +
               1]; /* the stride that serves a request in this thread, beyond the least, in QY_STRIDE_UNIT */
@@ -82,17 +107,16 @@ struct qy_tcache {
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic: no thread uses this cache */
 
-    uint64_t not_zero QY_ALIGNED(16); /* what a header of all zeros is compared with: see qy_tag_stack */
-    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(32);
+    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64); /* the first is of no class, and has a key that no header is */
+    void *none; /* lies below slot 0 */
     void *slots[];
 };
 
-/* How far a class's stack lies from the first, for each byte of its stride. */
-#define QY_STACK_SCALE (sizeof(struct qy_stack) / QY_CELL_UNIT)
+QY_STATIC_ASSERT(offsetof(struct qy_tcache, none) + sizeof(void *) == offsetof(struct qy_tcache, slots),
+                 "what an empty stack without slots has below its top");
 
-QY_STATIC_ASSERT(offsetof(struct qy_tcache, stacks) - offsetof(struct qy_tcache, not_zero) ==
-                     QY_STACK_SCALE * QY_CELL_TAG_EXTRA,
-                 "tag 0 leads to not_zero");
+/* A class's stack lies as far from the first as its cells lie apart. */
+QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT, "a stride is the place of a stack");
 
 QY_OURS QY_THREAD struct qy_tcache *qy_self;
 
@@ -101,8 +125,7 @@ QY_OURS QY_THREAD struct qy_tcache *qy_self;
 
 QY_INLINE struct qy_stack *qy_units_stack(struct qy_tcache *t, size_t units)
 {
-    return (struct qy_stack *)((char *)t + units * QY_STRIDE_UNIT * QY_STACK_SCALE +
-                               offsetof(struct qy_tcache, stacks[1]));
+    return (struct qy_stack *)((char *)t + units * QY_STRIDE_UNIT + offsetof(struct qy_tcache, stacks[1]));
 }
 
 /* The class that the fast path serves a small request with; 0: it is not small. */
@@ -111,16 +134,16 @@ QY_INLINE unsigned qy_cell_serving(const struct qy_tcache *t, size_t request)
     return request <= QY_RUN_SMALL ? t->units[request] * QY_STRIDE_UNIT / QY_CELL_UNIT + 1u : 0;
 }
 
-/* The stack of cells whose headers have this tag; not_zero, of which nothing is ever right, for the tag of a run that nobody uses. */
-QY_INLINE struct qy_stack *qy_tag_stack(const struct qy_tcache *t, size_t tag)
+/* The stack of cells that are so far apart; the first, for a run that nobody has used. */
+QY_INLINE struct qy_stack *qy_stride_stack(const struct qy_tcache *t, size_t stride)
 {
-    return (struct qy_stack *)((char *)t + tag * QY_STACK_SCALE + offsetof(struct qy_tcache, not_zero));
+    return (struct qy_stack *)((char *)t + stride + offsetof(struct qy_tcache, stacks));
 }
 
 /* The stack of a class. Of those that are not small it is all zero until the thread uses them: they are far apart. */
 QY_INLINE struct qy_stack *qy_class_stack(struct qy_tcache *t, unsigned cls)
 {
-    return &t->stacks[qy_class_stride(cls) / QY_CELL_UNIT];
+    return qy_stride_stack(t, qy_class_stride(cls));
 }
 
 /* Whether a request is small, and the fast path's. */
@@ -135,7 +158,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     if (QY_UNLIKELY(!qy_tcache_serves(t, request)))
         return NULL;
     size_t units = t->units[request];
-    uint64_t *cell = qy_units_stack(t, units)->top[-1];
+    uint64_t *cell = t->slots[(size_t)qy_units_stack(t, units)->top - 1];
     QY_RETURNED(cell);
     QY_PROBE(TCACHE, ASKED, 0, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
     QY_HIDE(units);
@@ -144,7 +167,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
         return NULL;
     cell[-1] = key;
     QY_HIDE(units);
-    QY_ADD_IN_PLACE(qy_units_stack(t, units)->top, -1);
+    qy_units_stack(t, units)->level += QY_ONE_BLOCK;
     QY_PROBE(TCACHE, TOOK, cell, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
     return cell;
 }
@@ -162,42 +185,43 @@ QY_INLINE bool qy_tcache_looks_at(const struct qy_tcache *t, const void *mem)
 }
 
 /*
- * Whether a cell in use begins at `mem`: it lies in the zone, its header, whose tag comes out, is that of a block in use, and the
+ * Whether a cell in use begins at `mem`: it lies in the zone, its header is that of a block in use of its run's class, and the
  * header behind it is intact. False: the slow path finds out what it is.
  *
- * The tag is the one of the run, not the one that the header says: the two headers, which lie in different lines and are often in no cache, are
- * asked for at the same time, and not the second only when the first has come (docs/decisions/0018-tags-of-runs.md).
+ * Where the one behind lies is known from the run, not from the header: the two, which lie in different lines and are often in no cache, are
+ * asked for at the same time, and not the second only when the first has come (docs/decisions/0018-strides-of-runs.md).
  */
-QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *tag)
+QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *stride)
 {
     if (QY_UNLIKELY(!qy_tcache_looks_at(t, mem)))
         return false;
-    size_t said = t->tags[((uintptr_t)mem - t->zone_from) >> QY_RUN_SHIFT];
+    size_t said = t->strides[((uintptr_t)mem - t->zone_from) >> QY_RUN_SHIFT];
     QY_HIDE(said);
-    *tag = said;
-    uint64_t key = qy_tag_stack(t, said)->key;
+    *stride = said;
+    uint64_t key = qy_stride_stack(t, said)->key;
     if (QY_UNLIKELY(key != ((const uint64_t *)mem)[-1]))
         return false;
-    const char *behind = (const char *)mem + said - QY_CELL_TAG_EXTRA - QY_CELL_HEADER_BYTES;
+    const char *behind = (const char *)mem + said - QY_CELL_HEADER_BYTES;
     return *(const uint32_t *)behind == (uint32_t)key;
 }
 
 /* Puts a cell onto the stack of its class when it passes, and there is room. False: the slow path finds out why not. */
 QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
 {
-    size_t tag;
-    if (QY_UNLIKELY(!qy_tcache_vet(t, mem, &tag)))
+    size_t stride;
+    if (QY_UNLIKELY(!qy_tcache_vet(t, mem, &stride)))
         return false;
-    QY_HIDE(tag);
-    void **top = qy_tag_stack(t, tag)->top;
-    QY_HIDE(tag);
-    if (QY_UNLIKELY(top == qy_tag_stack(t, tag)->limit))
-        return false;
+    QY_HIDE(stride);
     ((uint32_t *)mem)[-1] = 0;
-    *top = mem;
-    QY_HIDE(tag);
-    QY_ADD_IN_PLACE(qy_tag_stack(t, tag)->top, 1);
-    QY_PROBE(TCACHE, PUT, mem, tag - QY_CELL_TAG_EXTRA);
+    t->slots[qy_stride_stack(t, stride)->top] = mem;
+    QY_HIDE(stride);
+    if (QY_UNLIKELY(QY_SUB_BORROWS(qy_stride_stack(t, stride)->level, QY_ONE_BLOCK))) {
+        QY_HIDE(stride);
+        qy_stride_stack(t, stride)->level += QY_ONE_BLOCK;
+        ((uint64_t *)mem)[-1] = qy_stride_stack(t, stride)->key;
+        return false;
+    }
+    QY_PROBE(TCACHE, PUT, mem, stride);
     return true;
 }
 

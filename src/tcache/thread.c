@@ -24,11 +24,11 @@ static uint32_t caches_made;
 static pthread_key_t death_key;
 static bool have_death_key;
 
-void **qy_tcache_slots(struct qy_tcache *t, size_t count)
+size_t qy_tcache_slots(struct qy_tcache *t, size_t count)
 {
-    void **slots = t->slots + t->slots_used;
+    size_t first = t->slots_used;
     t->slots_used += count;
-    return slots;
+    return first;
 }
 
 /* ptmalloc has no stacks above. */
@@ -58,12 +58,12 @@ static void begin_empty(struct qy_tcache *t)
 static struct qy_tcache *make(void)
 {
     size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
+    QY_ASSERT(slots <= UINT16_MAX);
     struct qy_tcache *t =
         qy_pages_map(qy_align_up(sizeof *t + slots * sizeof(void *), qy_page_bytes), "quarry: thread cache");
     if (!t)
         return NULL;
     QY_PROBE(TCACHE, MADE, t, 0);
-    t->not_zero = 1;
     begin_empty(t);
     t->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_CACHE);
     qy_lock(&roster_lock);
@@ -208,13 +208,12 @@ void qy_tcache_configure(struct qy_tcache *t)
         return;
     /* Stacks without room: every call takes the slow path and is seen there. */
     give_everything_back(t, QY_KEEP);
-    for (unsigned c = 0; c < QY_CLASSES; c++)
-        qy_class_stack(t, c)->limit = qy_class_stack(t, c)->base;
+    qy_cell_stacks_close(t);
 }
 
 void qy_tcache_look_at_zone(struct qy_tcache *t)
 {
-    t->tags = qy_zone.tags;
+    t->strides = qy_zone.strides;
     t->zone_from = qy_zone.lo + QY_CELL_HEADER_BYTES;
     t->zone_span = qy_load_relaxed(&qy_zone.span);
 }
