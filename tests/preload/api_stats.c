@@ -59,6 +59,18 @@ static void check_in_use(int count, size_t n)
               "%d of %zu: %zu in use before, %zu after", count, n, before.uordblks + before.hblkhd, left);
 }
 
+QTEST("blocks that a thread keeps are free, however many it keeps (M-41)")
+{
+    enum { BATCH = 1500, BYTES = 40 };
+    size_t before = sane().uordblks;
+    for (int i = 0; i < 20; i++) { /* taken and freed in turns: its thread keeps many of the size */
+        take(BATCH, BYTES);
+        give(BATCH);
+    }
+    size_t after = sane().uordblks;
+    QT_CHECKF(after < before + BATCH * BYTES / 4, "%zu bytes in use before, %zu after", before, after);
+}
+
 QTEST("mallinfo2: in use grows and falls with the blocks, and arena = uordblks + fordblks (M-41)")
 {
     check_in_use(MANY, 100);

@@ -177,4 +177,25 @@ QTEST(
     QT_EQ(much[MUCH - 1] - much[MUCH - 2], 48);
 }
 
+QTEST_X("with the largest tcache_count there are slots for all that a thread keeps of every size (M-10)",
+        .env = "QUARRY_CONF=tcache_count:256")
+{
+    enum { COUNT = 3000, TURNS = 20 };
+    static char *blocks[COUNT];
+    for (size_t size = 8; size <= 8200; size += size < 256 ? 16 : size < 1000 ? 60 : 900) {
+        size_t count = size < 1000 ? COUNT : 200;
+        for (int turn = 0; turn < TURNS; turn++) {
+            for (size_t i = 0; i < count; i++) {
+                blocks[i] = malloc(size);
+                memset(blocks[i], (int)i, size);
+            }
+            for (size_t i = 0; i < count; i++) {
+                QT_EQ(blocks[i][0], (char)i);
+                QT_EQ(blocks[i][size - 1], (char)i);
+                free(blocks[i]);
+            }
+        }
+    }
+}
+
 QTEST_MAIN
