@@ -202,6 +202,12 @@ bool qy_pages_unmap(void *at, size_t bytes)
     return done;
 }
 
+void qy_pages_drop(void *at, size_t bytes)
+{
+    if (!qy_pages_unmap(at, bytes))
+        qy_pages_purge(at, bytes);
+}
+
 void *qy_pages_remap(void *at, size_t old_bytes, size_t new_bytes)
 {
     int saved = errno;

@@ -71,6 +71,9 @@ bool qy_pages_decommit(void *at, size_t bytes, const char *name);
 /* False: the kernel could not (a mapping would have to be split and the limit is reached). */
 bool qy_pages_unmap(void *at, size_t bytes);
 
+/* For good: where the kernel could not, the memory goes back all the same, and address space alone is lost. */
+void qy_pages_drop(void *at, size_t bytes);
+
 /* Moves or resizes a mapping, contents kept. NULL: nothing changed. */
 void *qy_pages_remap(void *at, size_t old_bytes, size_t new_bytes);
 

@@ -48,7 +48,7 @@ static bool grow_locked(void)
             *probe_locked(old[i].mem) = old[i];
     }
     if (old)
-        qy_pages_unmap(old, qy_align_up(old_capacity * sizeof *old, qy_page_bytes));
+        qy_pages_drop(old, qy_align_up(old_capacity * sizeof *old, qy_page_bytes));
     return true;
 }
 
@@ -127,7 +127,7 @@ static void unmap(char *base, size_t bytes)
 {
     if (qy_may_be_huge(bytes))
         qy_filled_gone(base, bytes);
-    qy_pages_unmap(base, bytes);
+    qy_pages_drop(base, bytes);
 }
 
 void *qy_mapped_take(size_t request, size_t alignment)

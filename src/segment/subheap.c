@@ -87,5 +87,5 @@ void qy_subheap_delete(struct qy_subheap *heap)
 {
     QY_PROBE(SUBHEAP, GONE, heap, heap->size);
     qy_granule_release(heap);
-    qy_pages_unmap(heap, QY_SUBHEAP_BYTES);
+    qy_pages_drop(heap, QY_SUBHEAP_BYTES);
 }

@@ -30,7 +30,8 @@ size_t qy_chunk_round(size_t size)
 {
     if (size <= QY_LARGEST_LINEAR || qy_options.classic || !cached(size))
         return size;
-    size_t rounded = qy_align_up(size, (size_t)1 << (qy_high_bit(size) - 4));
+    size_t part = size - QY_ALIGNMENT;
+    size_t rounded = qy_align_up(part, (size_t)1 << (qy_high_bit(part) - 4)) + QY_ALIGNMENT;
     return cached(rounded) ? rounded : size;
 }
 
@@ -187,7 +188,7 @@ static bool has_room(const struct qy_tcache *t, size_t size)
 bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
-    if (QY_UNLIKELY(size - QY_TAG_BYTES >= qy_load_relaxed(&t->chunk_limit)))
+    if (QY_UNLIKELY(!qy_kept_size(t, size)))
         return false;
     unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];

@@ -2,7 +2,7 @@
  * Chunks that a thread keeps: the path of a malloc and a free of a medium block that hit. What does not is in chunks.c.
  *
  * Up to 1040 bytes there is a stack for each size, as in ptmalloc's tcache (M-10); above, in the default profile, 16 for each
- * doubling, and a bound on all their bytes. There, requests are rounded up to where a stack begins (3 % on average), so that
+ * doubling of what is asked for, and a bound on all their bytes. There, requests are rounded up to where a stack begins (3 % on average), so that
  * whatever is in a stack serves every request that looks there.
  */
 #ifndef QY_TCACHE_KEPT_H
@@ -19,6 +19,7 @@ QY_INLINE unsigned qy_chunk_class(size_t size)
 {
     if (size <= QY_LARGEST_LINEAR)
         return (unsigned)(size / QY_ALIGNMENT) - 2;
+    size -= QY_ALIGNMENT; /* what a request of so many KiB takes begins a class */
     unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
     return QY_LINEAR_CLASSES - QY_FIRST_DOUBLING * 16 - 16 + doubling * 16 +
            (unsigned)(size >> (doubling - 4));
@@ -118,11 +119,17 @@ QY_INLINE void *qy_medium_pop(struct qy_tcache *t, size_t request)
     return qy_kept_pop(t, request);
 }
 
+/* Whether blocks of this size are kept: the least request that they serve is one whose block a thread keeps. */
+QY_INLINE bool qy_kept_size(const struct qy_tcache *t, size_t size)
+{
+    return size - QY_TAG_BYTES - (QY_ALIGNMENT - 1) < qy_load_relaxed(&t->chunk_limit);
+}
+
 /* Puts a block that was found sound onto the stack of its size; false: there is no room. */
 QY_INLINE bool qy_kept_push(struct qy_tcache *t, void *mem, struct qy_sound sound)
 {
     size_t size = qy_sound_size(sound);
-    if (QY_UNLIKELY(size - QY_TAG_BYTES >= qy_load_relaxed(&t->chunk_limit)))
+    if (QY_UNLIKELY(!qy_kept_size(t, size)))
         return false;
     unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];

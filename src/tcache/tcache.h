@@ -64,6 +64,9 @@ struct qy_chunk_stack {
 #define QY_DEEP_BLOCKS 32
 #define QY_DEEP_COUNT_AT_MOST 64
 
+/* Whether a thread uses a cache: yes; not any more; and it is in the list of those that are to be had. */
+enum qy_orphaned { QY_SERVES, QY_RETIRING, QY_ORPHAN };
+
 struct qy_tcache {
     size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
                              everything back: see qy_tcache_answer */
@@ -105,7 +108,7 @@ struct qy_tcache {
     bool sweep_aged;                    /* it was, but not all that is due has gone */
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
-    uint32_t orphaned;                   /* atomic: no thread uses this cache */
+    uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
 
     struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64); /* the first is of no class, and has a key that no header is */
     void *none; /* lies below slot 0 */

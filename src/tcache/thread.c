@@ -37,12 +37,21 @@ static size_t largest_kept(void)
     return qy_options.classic ? qy_min(qy_options.tcache_max, QY_LARGEST_CLASSIC) : qy_options.tcache_max;
 }
 
+/* Under the lock: of a question and an answer to an earlier one, which may come at the same time, all three are the one's or the other's. */
+static void set_limits(struct qy_tcache *t, size_t request, size_t power, size_t chunk)
+{
+    qy_lock(&t->lock);
+    qy_store_relaxed(&t->request_limit, request);
+    qy_store_relaxed(&t->power_limit, power);
+    qy_store_relaxed(&t->chunk_limit, chunk);
+    qy_unlock(&t->lock);
+}
+
 /* Where there are no runs, or no call shall miss the slow path, the stacks are empty. */
 static void open_fast_path(struct qy_tcache *t)
 {
-    qy_store_relaxed(&t->request_limit, qy_min(qy_options.run_max, QY_RUN_SMALL) + 1);
-    qy_store_relaxed(&t->power_limit, qy_options.perturb ? 0 : qy_options.run_max + 1);
-    qy_store_relaxed(&t->chunk_limit, qy_options.perturb ? 0 : largest_kept() + 1);
+    set_limits(t, qy_min(qy_options.run_max, QY_RUN_SMALL) + 1, qy_options.perturb ? 0 : qy_options.run_max + 1,
+               qy_options.perturb ? 0 : largest_kept() + 1);
 }
 
 /* Slow calls of one thread until it looks at the clock. */
@@ -89,23 +98,30 @@ static void forget_stacks(struct qy_tcache *t)
     begin_empty(t);
 }
 
+/* Whoever needs a cache finds it from now on. */
+static void orphan_locked(struct qy_tcache *t)
+{
+    qy_store_relaxed(&t->orphaned, QY_ORPHAN);
+    t->next_orphan = orphans;
+    orphans = t;
+}
+
 /*
- * The caches of threads that vanished in a fork are orphans, with all their runs. Their stacks may have been caught in the middle of anything: what lies
+ * The caches of threads that vanished in a fork, some of them on their way out, are orphans, with all their runs. Their stacks may have been caught in the middle of anything: what lies
  * there is lost. Done when a cache is needed: most children soon are another program, and touch none of this.
  */
 static void inherit_locked(void)
 {
     unsigned most = UINT_MAX;
     for (struct qy_tcache *t = inherited; t; t = t->next) {
-        if (t == survivor || qy_load_relaxed(&t->orphaned))
+        if (t == survivor || t->orphaned == QY_ORPHAN)
             continue;
         forget_stacks(t);
         t->arena = NULL;
-        qy_store_relaxed(&t->orphaned, 1);
+        qy_store_relaxed(&t->orphaned, QY_RETIRING);
         qy_fence_seq_cst(); /* as in retire */
         qy_runs_tidy(t, QY_KEEP, &most);
-        t->next_orphan = orphans;
-        orphans = t;
+        orphan_locked(t);
     }
     inherited = NULL;
 }
@@ -117,7 +133,7 @@ static struct qy_tcache *adopt(void)
     struct qy_tcache *t = orphans;
     if (t) {
         orphans = t->next_orphan;
-        qy_store_relaxed(&t->orphaned, 0);
+        qy_store_relaxed(&t->orphaned, QY_SERVES);
     }
     qy_unlock(&roster_lock);
     return t;
@@ -133,7 +149,7 @@ static void give_everything_back(struct qy_tcache *t, enum qy_purge purge)
 
 static void retire(struct qy_tcache *t)
 {
-    qy_store_relaxed(&t->orphaned, 1);
+    qy_store_relaxed(&t->orphaned, QY_RETIRING);
     /* Orders `orphaned` against the inbox, which is collected next: see notify() in cells.c. */
     qy_fence_seq_cst();
     give_everything_back(t, QY_KEEP);
@@ -141,8 +157,7 @@ static void retire(struct qy_tcache *t)
         qy_arena_leave(t->arena);
     t->arena = NULL;
     qy_lock(&roster_lock);
-    t->next_orphan = orphans;
-    orphans = t;
+    orphan_locked(t);
     qy_unlock(&roster_lock);
 }
 
@@ -232,11 +247,8 @@ struct qy_tcache *qy_roster_first(void)
 static void ask_others(struct qy_tcache *self)
 {
     for (struct qy_tcache *t = qy_roster_first(); t; t = t->next) {
-        if (t != self) {
-            qy_store_relaxed(&t->request_limit, 0);
-            qy_store_relaxed(&t->power_limit, 0);
-            qy_store_relaxed(&t->chunk_limit, 0);
-        }
+        if (t != self)
+            set_limits(t, 0, 0, 0);
     }
 }
 

@@ -315,6 +315,20 @@ QTEST("address space whose memory is refused is not lost (M-25, M-32)")
     thread_end(thread_start(without_protection, NULL));
 }
 
+QTEST("the memory of a block that cannot be unmapped goes back (M-21, M-25)")
+{
+    enum { BYTES = 40 << 20 };
+    char *p = malloc(BYTES);
+    memset(p, 1, BYTES);
+    long before = qt_rss_kib();
+    fk_fail_kinds(1u << FK_MUNMAP);
+    fk_fail(1, true);
+    free(p);
+    QT_CHECK(fk_failed() > 0);
+    fk_heal();
+    QT_CHECKF(before - qt_rss_kib() > BYTES / 1024 * 9 / 10, "%ld KiB before, %ld after", before, qt_rss_kib());
+}
+
 QTEST("free leaves errno alone when the kernel does not take the memory back (M-25, M-40)")
 {
     void *p = malloc(64 << 20);

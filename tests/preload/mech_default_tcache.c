@@ -30,6 +30,17 @@ QTEST("a block that the thread keeps serves a request for up to a quarter less, 
     }
 }
 
+QTEST_X("a block of each size up to tcache_max is kept, and serves the next request for as much (M-10, M-42)",
+        .env = "QUARRY_CONF=decay:0") /* a tick empties the stacks */
+{
+    for (size_t size = 1100; size <= 32 * K; size += size % 1024 ? 1024 - size % 1024 : 340) {
+        char *p[2] = {malloc(size), malloc(size)};
+        for (int i = 0; i < 2; i++)
+            free(p[i]); /* an arena would have made one of them */
+        QT_CHECKF(malloc(size) == p[1] && malloc(size) == p[0], "%zu bytes", size);
+    }
+}
+
 QTEST("an aligned request is served by an aligned block that the thread keeps, also by a larger one (M-10)")
 {
     char *p = kept(4096, 8 * K);

@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 #include <pty.h>
+#include <semaphore.h>
 #include <spawn.h>
 
 enum { K = 1024, M = 1024 * K, BUSY = 4, SLOTS = 64 };
@@ -340,6 +341,66 @@ QTEST_X("generations of forks, each with threads, use what vanished threads had 
 }
 
 /* --------------------------------------------------------------- births, deaths and forks */
+
+enum { MANY = 10000, MANY_BYTES = 1000 };
+
+static void *many[MANY];
+static sem_t on_its_way_out;
+
+static void say_so(void *unused)
+{
+    (void)unused;
+    sem_post(&on_its_way_out);
+}
+
+/* Leaves runs behind in which few blocks are left, and is still on its way out when the other thread forks. */
+static void *leaves_runs(void *key)
+{
+    for (int i = 0; i < MANY; i++)
+        many[i] = malloc(MANY_BYTES);
+    for (int i = 0; i < MANY; i++) {
+        if (i % 40)
+            free(many[i]);
+    }
+    pthread_setspecific(*(pthread_key_t *)key, many);
+    return NULL;
+}
+
+static void *takes_as_many(void *unused)
+{
+    long before = qt_rss_kib();
+    for (int i = 0; i < MANY; i++) {
+        char *p = malloc(MANY_BYTES);
+        memset(p, 1, MANY_BYTES);
+    }
+    QT_CHECKF(qt_rss_kib() - before < MANY * (MANY_BYTES / 1024.0) / 2, "%ld KiB, then %ld", before, qt_rss_kib());
+    return unused;
+}
+
+QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, M-34)", .timeout_s = 60)
+{
+    if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
+        QT_SKIP("this is about runs");
+    pthread_key_t key;
+    sem_init(&on_its_way_out, 0, 0);
+    pthread_key_create(&key, say_so);
+    for (int round = 0; round < 40; round++) {
+        pthread_t t = thread_start(leaves_runs, &key);
+        sem_wait(&on_its_way_out);
+        for (volatile int pause = 0; pause < round * 1000; pause++)
+            ;
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(20);
+            thread_end(thread_start(takes_as_many, NULL));
+            _exit(0);
+        }
+        qt_wait_exit(pid, 0);
+        thread_end(t);
+        for (int i = 0; i < MANY; i += 40)
+            free(many[i]);
+    }
+}
 
 static void *born_to_die(void *context)
 {
