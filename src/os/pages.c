@@ -23,7 +23,7 @@ static bool huge_is_slow; /* atomic */
 
 size_t qy_page_bytes = 4096;
 unsigned qy_page_shift = 12;
-size_t qy_fresh_bytes, qy_again_bytes;
+struct qy_growth qy_growth;
 
 void qy_pages_init(void)
 {

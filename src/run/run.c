@@ -45,7 +45,18 @@ static void set_carved(struct qy_run *run, uint16_t pages)
 {
     run->carved = (uint16_t)(run->carved | pages);
     run->stale = (uint16_t)(run->stale & ~pages);
-    qy_add_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(pages));
+}
+
+/* Zero unless all cells are available: so what all threads count in one place changes seldom. */
+static size_t full_bytes(const struct qy_run *run)
+{
+    return run->available == run->cells ? (size_t)run->cells * qy_classes[run->cls].stride : 0;
+}
+
+static void count_full(size_t before, size_t after)
+{
+    if (before != after)
+        qy_add_relaxed(&qy_zone.full_bytes, after - before);
 }
 
 /* A batch of blocks is often followed by another: who takes a run for what it was finds its headers and free bits as they were. */
@@ -54,9 +65,12 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
     run->next = run->prev = NULL;
     run->idle = run->due = 0;
     run->owner = owner;
-    qy_zone.strides[run - qy_zone.runs] = (uint16_t)qy_class_stride(cls);
+    uint16_t *stride = &qy_zone.strides[run - qy_zone.runs];
+    if (*stride != qy_class_stride(cls)) /* every free reads the line, also of the runs beside it */
+        *stride = (uint16_t)qy_class_stride(cls);
     if (run->ready && run->cls == cls) {
         set_carved(run, run->ready);
+        count_full(0, full_bytes(run));
         return;
     }
     run->cls = (uint8_t)cls;
@@ -71,8 +85,8 @@ void qy_run_end(struct qy_run *run)
     run->owner = NULL;
     run->ready = run->carved;
     run->stale = (uint16_t)(run->stale | run->carved);
-    qy_sub_relaxed(&qy_zone.carved, (size_t)__builtin_popcount(run->carved));
     run->carved = 0;
+    count_full(full_bytes(run), 0);
 }
 
 /* A cell is available while both headers that bound it are there, and what lies between: no block is handed out that free() would refuse. */
@@ -144,6 +158,7 @@ static void carve_page(struct qy_run *run)
         cells.to--;
     if (cells.from < cells.to)
         set_free(run, cells.from, cells.to);
+    count_full(0, full_bytes(run));
     QY_PROBE(RUN, CARVED, qy_run_base(run) + page * qy_page_bytes, qy_page_bytes);
 }
 
@@ -173,7 +188,6 @@ static void forget_page(struct qy_run *run, unsigned page)
             run->available--;
         }
     }
-    qy_sub_relaxed(&qy_zone.carved, run->carved >> page & 1u);
     run->carved = (uint16_t)(run->carved & ~(1u << page));
     run->stale = (uint16_t)(run->stale & ~(1u << page));
 }
@@ -195,8 +209,10 @@ static unsigned purge_stretch(struct qy_run *run, unsigned from, unsigned count)
     if (!qy_pages_purge(at, count * qy_page_bytes))
         return 0;
     QY_PROBE(RUN, PURGED, at, count * qy_page_bytes);
+    size_t full = full_bytes(run);
     for (unsigned page = from; page < from + count; page++)
         forget_page(run, page);
+    count_full(full, full_bytes(run));
     return count;
 }
 

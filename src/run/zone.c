@@ -57,9 +57,8 @@ static bool map_descriptors(size_t span)
 
 static bool is_dense(void)
 {
-    size_t resident = qy_load_relaxed(&qy_zone.carved) * qy_page_bytes;
     return qy_options.huge && qy_pages_can_be_huge() && qy_zone.span >= HUGE_FROM &&
-           resident >= qy_zone.span / 4 * 3;
+           qy_load_relaxed(&qy_zone.full_bytes) >= qy_zone.span / 4 * 3;
 }
 
 /*
@@ -139,35 +138,44 @@ void qy_zone_init(uint64_t secret)
     qy_unlock(&qy_zone.lock);
 }
 
+/* Of free runs with memory, those that have the headers of a class still, last freed first. */
+static struct qy_run *ready[QY_CLASSES];
+
+static void list_dirty_locked(struct qy_run *run)
+{
+    run->prev = NULL;
+    run->next = qy_zone.dirty;
+    *(run->next ? &run->next->prev : &qy_zone.dirty_last) = run;
+    qy_zone.dirty = run;
+    if (!run->ready)
+        return;
+    struct qy_run **newest = &ready[run->cls];
+    run->newer = NULL;
+    run->older = *newest;
+    if (run->older)
+        run->older->newer = run;
+    *newest = run;
+}
+
 static void unlist_dirty_locked(struct qy_run *run)
 {
     *(run->prev ? &run->prev->next : &qy_zone.dirty) = run->next;
     *(run->next ? &run->next->prev : &qy_zone.dirty_last) = run->prev;
+    if (!run->ready)
+        return;
+    *(run->newer ? &run->newer->older : &ready[run->cls]) = run->older;
+    if (run->older)
+        run->older->newer = run->newer;
 }
-
-/* Free runs that are looked at for one that has its headers already. */
-#define LOOK_AT_MOST 32
 
 /* The last freed of those that were of this class; else the last freed. */
 static struct qy_run *best_dirty_locked(unsigned cls)
 {
-    struct qy_run *run = qy_zone.dirty;
-    for (unsigned i = 0; run && i < LOOK_AT_MOST; i++, run = run->next) {
-        if (run->cls == cls && run->ready)
-            return run;
-    }
-    return qy_zone.dirty;
+    return ready[cls] ? ready[cls] : qy_zone.dirty;
 }
 
-/* The first fresh run of a huge page is taken: all of it comes. */
-static void take_huge_locked(size_t from)
-{
-    if (!qy_pages_take_huge((char *)qy_zone.lo + from))
-        settle_locked(qy_zone.span);
-    qy_zone.resident_to = from + QY_HUGE_BYTES;
-}
-
-static struct qy_run *take_locked(unsigned cls)
+/* *huge: it is the first fresh run of a huge page, of which all comes when a byte of it is touched. */
+static struct qy_run *take_locked(unsigned cls, char **huge)
 {
     struct qy_run *run = best_dirty_locked(cls);
     if (run) {
@@ -185,23 +193,41 @@ static struct qy_run *take_locked(unsigned cls)
         return NULL;
     run = &qy_zone.runs[qy_zone.fresh++];
     size_t end = qy_zone.fresh << QY_RUN_SHIFT, from = qy_align_down(end - 1, QY_HUGE_BYTES);
-    if (end > qy_zone.resident_to && from >= qy_zone.huge_from && from + QY_HUGE_BYTES <= qy_zone.span)
-        take_huge_locked(from);
+    if (end > qy_zone.resident_to && from >= qy_zone.huge_from && from + QY_HUGE_BYTES <= qy_zone.span) {
+        *huge = (char *)qy_zone.lo + from;
+        qy_zone.resident_to = from + QY_HUGE_BYTES;
+    }
     run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
     run->ready = 0;
     return run;
 }
 
+/*
+ * It takes a tenth of a millisecond, and nobody shall wait for it but who wants it. The page cannot go meanwhile: the run is taken. Should what lies behind it
+ * go back, the touch brings it again, and it goes with the run.
+ */
+static void take_huge(char *huge)
+{
+    if (qy_pages_take_huge(huge))
+        return;
+    qy_lock(&qy_zone.lock);
+    settle_locked(qy_zone.span);
+    qy_unlock(&qy_zone.lock);
+}
+
 struct qy_run *qy_zone_take(void *owner, unsigned cls)
 {
+    char *huge = NULL;
     qy_lock(&qy_zone.lock);
-    struct qy_run *run = take_locked(cls);
+    struct qy_run *run = take_locked(cls, &huge);
     if (run) {
         run->owner = owner;
         qy_zone.taken++;
         QY_PROBE(ZONE, TOOK, qy_run_base(run), QY_RUN_BYTES);
     }
     qy_unlock(&qy_zone.lock);
+    if (huge)
+        take_huge(huge);
     return run;
 }
 
@@ -252,13 +278,7 @@ void qy_zone_put(struct qy_run *run)
     uint64_t now = qy_clock_ms(); /* under the lock: the list is in order of time */
     run->freed_at_ms = now;
     qy_run_end(run);
-    run->prev = NULL;
-    run->next = qy_zone.dirty;
-    if (run->next)
-        run->next->prev = run;
-    else
-        qy_zone.dirty_last = run;
-    qy_zone.dirty = run;
+    list_dirty_locked(run);
     qy_zone.taken--;
     QY_PROBE(ZONE, PUT, qy_run_base(run), QY_RUN_BYTES);
     unsigned most = PURGED_FOR_ONE;
@@ -279,18 +299,11 @@ size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most)
 /* Takes the free runs from index `from` on out of both lists. */
 static void forget_locked(size_t from)
 {
-    struct qy_run **link = &qy_zone.dirty, *last = NULL;
-    for (struct qy_run *run = *link; run; run = run->next) {
+    for (struct qy_run *run = qy_zone.dirty; run; run = run->next) {
         if ((size_t)(run - qy_zone.runs) >= from)
-            continue;
-        *link = run;
-        run->prev = last;
-        link = &run->next;
-        last = run;
+            unlist_dirty_locked(run);
     }
-    *link = NULL;
-    qy_zone.dirty_last = last;
-    link = &qy_zone.clean;
+    struct qy_run **link = &qy_zone.clean;
     qy_zone.purged = 0;
     for (struct qy_run *run = *link; run; run = run->next) {
         if ((size_t)(run - qy_zone.runs) >= from)
@@ -333,14 +346,24 @@ void qy_zone_check(void)
     size_t owned = 0, dirty = 0, clean = 0;
     for (size_t i = 0; i < qy_zone.fresh; i++)
         owned += qy_zone.runs[i].owner != NULL;
+    size_t with_headers = 0;
     const struct qy_run *last = NULL;
     for (const struct qy_run *run = qy_zone.dirty; run; last = run, run = run->next, dirty++) {
+        with_headers += run->ready != 0;
         must(!run->owner && run->carved == 0, run, "I-31: nobody owns a free run");
         must((run->ready & ~run->stale) == 0, run, "I-42: what has headers is resident");
         must(run->prev == last, run, "I-31: next and prev of free runs agree");
         must(!last || run->freed_at_ms <= last->freed_at_ms, run, "I-31: the last freed comes first");
     }
-    must(last == qy_zone.dirty_last, last, "I-31: the list of free runs ends with its last");
+    const struct qy_run *oldest = last;
+    for (unsigned cls = 0; cls < QY_CLASSES; cls++) {
+        last = NULL;
+        for (const struct qy_run *run = ready[cls]; run; last = run, run = run->older, with_headers--)
+            must(!run->owner && run->ready && run->cls == cls && run->newer == last, run,
+                 "I-31: a free run with headers is in the list of its class");
+    }
+    must(with_headers == 0, NULL, "I-31: all free runs with headers are in these lists");
+    must(oldest == qy_zone.dirty_last, oldest, "I-31: the list of free runs ends with its last");
     for (const struct qy_run *run = qy_zone.clean; run; run = run->next, clean++)
         must(!run->owner && run->carved == 0 && run->stale == 0 && run->ready == 0, run,
              "I-31: a purged run holds nothing");

@@ -24,23 +24,26 @@
 
 struct qy_run;
 
+/* What every thread reads, and hardly anybody writes, has a line of its own. */
 struct qy_zone {
     uintptr_t lo;        /* never changes; 0: there are no runs */
     size_t span;         /* atomic: bytes that are mapped */
     struct qy_run *runs; /* one descriptor for each run of the span */
-    uint16_t *strides; /* and how far apart its cells are, for who must know where one ends without looking at it */
+    uint16_t *strides;   /* and how far apart its cells are, for who must know where one ends without looking at it */
     size_t runs_bytes, strides_bytes; /* mapped for these */
+
+    struct qy_lock lock QY_ALIGNED(64);
     size_t taken, purged;          /* runs in use; free runs whose memory was given back */
     struct qy_run *dirty;          /* free runs with memory, last freed first */
     struct qy_run *dirty_last;
     struct qy_run *clean; /* free runs without memory */
     size_t fresh;         /* runs below this index were used once */
-    size_t carved;        /* atomic: pages of runs in use that hold headers, and so are resident */
     size_t huge_from;     /* what lies behind, up to span, shall come in huge pages */
     size_t resident_to;   /* of the fresh runs, those below come with memory: their huge page was touched */
     size_t fresh_seen;    /* by who last looked whether that memory is idle; */
     uint64_t fresh_at_ms; /* and since when it was as much */
-    struct qy_lock lock;
+
+    size_t full_bytes QY_ALIGNED(64); /* atomic: of runs in use that have all their headers, and so are resident */
 };
 
 QY_OURS struct qy_zone qy_zone;

@@ -42,7 +42,7 @@ struct qy_mapped_entry {
 };
 
 struct qy_mapped_register {
-    struct qy_lock lock;
+    struct qy_lock lock QY_ALIGNED(64); /* what lies before it is others', who read it all the time */
     struct qy_mapped_entry *entries;
     size_t capacity; /* a power of two, or 0 */
     struct qy_mapped_stats stats;

@@ -334,7 +334,7 @@ static void make_up_for_growth(uint64_t now, size_t fresh)
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_yield(a, &most);
     qy_zone_purge(now - last_growth.ms, &most);
-    size_t again = qy_load_relaxed(&qy_again_bytes);
+    size_t again = qy_load_relaxed(&qy_growth.again);
     bool too_soon = again - last_growth.again > (fresh - last_growth.fresh) / 2;
     last_growth.patience = (unsigned)(too_soon ? qy_min(patience + 1, MOST_PATIENCE) : patience / 2);
     last_growth.fresh = fresh;
@@ -347,7 +347,7 @@ static void make_up_for_growth(uint64_t now, size_t fresh)
 void qy_tick_slow(struct qy_tcache *t)
 {
     t->calls_to_look = CALLS_PER_LOOK;
-    size_t fresh = qy_load_relaxed(&qy_fresh_bytes);
+    size_t fresh = qy_load_relaxed(&qy_growth.fresh);
     if (!qy_options.decay || fresh < GROWTH_AT_LEAST)
         return;
     if (t->tick_seen != qy_load_relaxed(&due_ms)) {
