@@ -246,7 +246,7 @@ MUTATIONS = [
     Mutation("M-23", "segment/subheap.c", "a sub-heap's end keeps its pages",
              "if (qy_pages_purge((char *)heap + wanted, bytes))", "if (true)", ARENA),
     Mutation("M-23", "tcache/thread.c", "malloc_trim does not reach other threads' caches",
-             "            qy_store_relaxed(&t->request_limit, 0);", "            (void)t;", one("mech_default_memory"), "of every thread"),
+             "            set_limits(t, 0, 0, 0);", "            (void)t;", one("mech_default_memory"), "of every thread"),
     Mutation("M-23", "arena/trim.c", "growth gives no pages inside the heap back",
              "for (unsigned bin = qy_bin_index(&a->bins, YIELD_FROM);", "for (unsigned bin = QY_BIN_COUNT;", one("mech_default_decay"), "idle"),
     Mutation("M-23", "arena/trim.c", "time gives no pages inside the heap back",

@@ -7,7 +7,6 @@
 
 #include <dlfcn.h>
 #include <pty.h>
-#include <semaphore.h>
 #include <spawn.h>
 
 enum { K = 1024, M = 1024 * K, BUSY = 4, SLOTS = 64 };
@@ -345,12 +344,12 @@ QTEST_X("generations of forks, each with threads, use what vanished threads had 
 enum { MANY = 10000, MANY_BYTES = 1000 };
 
 static void *many[MANY];
-static sem_t on_its_way_out;
+static atomic_int on_its_way_out;
 
 static void say_so(void *unused)
 {
     (void)unused;
-    sem_post(&on_its_way_out);
+    on_its_way_out++;
 }
 
 /* Leaves runs behind in which few blocks are left, and is still on its way out when the other thread forks. */
@@ -382,12 +381,12 @@ QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, 
     if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
         QT_SKIP("this is about runs");
     pthread_key_t key;
-    sem_init(&on_its_way_out, 0, 0);
     pthread_key_create(&key, say_so);
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 100; round++) {
         pthread_t t = thread_start(leaves_runs, &key);
-        sem_wait(&on_its_way_out);
-        for (volatile int pause = 0; pause < round * 1000; pause++)
+        while (on_its_way_out <= round)
+            ; /* to wake up would take too long */
+        for (volatile int pause = 0; pause < round * 300; pause++)
             ;
         pid_t pid = fork();
         if (pid == 0) {
