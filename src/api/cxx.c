@@ -3,24 +3,21 @@
  * taken from the program's own runtime through weak references; a program without one cannot call these.
  *
  * A program may replace any of them, and the default forms must then go through its own ([new.delete]): so all are weak,
- * array forms call the scalar ones, sized ones the unsized. The nothrow forms of new are left to the C++ runtime:
- * they catch what our operator new throws, and C cannot.
+ * array forms call the scalar ones, sized ones the unsized. The nothrow forms of new are in nothrow_shared.c.
  */
 #include <stdlib.h>
 
 #include "api/block.h"
+#include "api/cxx.h"
 #include "tcache/kept.h"
 
-typedef void (*new_handler)(void);
-
-extern new_handler _ZSt15get_new_handlerv(void) __attribute__((weak));      /* std::get_new_handler() */
 extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn)); /* std::__throw_bad_alloc() */
 
 /* As the standard says: ask the handler for memory until there is some or it throws. */
 static QY_COLD void *new_failed(size_t size, size_t alignment)
 {
     for (;;) {
-        new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
+        qy_new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
         if (!handler) {
             if (_ZSt17__throw_bad_allocv)
                 _ZSt17__throw_bad_allocv();
@@ -44,13 +41,6 @@ static QY_NOINLINE void *new_medium(struct qy_tcache *t, size_t size)
     void *mem = qy_medium_pop(t, size);
     return QY_LIKELY(mem != NULL) ? mem : new_uncached(size);
 }
-
-struct nothrow;
-
-#define OPERATOR(type, name, ...)                           \
-    QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__); \
-    type name(__VA_ARGS__)
-#define UNUSED __attribute__((unused))
 
 OPERATOR(void *, _Znwm, size_t size) /* operator new(size_t) */
 {
@@ -138,3 +128,10 @@ OPERATOR(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
 {
     _ZdaPvSt11align_val_t(mem, alignment);
 }
+
+#define OURS(name, form) extern __typeof(form) name __attribute__((alias(#form), visibility("hidden")))
+
+OURS(qy_cxx_new, _Znwm);
+OURS(qy_cxx_new_array, _Znam);
+OURS(qy_cxx_new_aligned, _ZnwmSt11align_val_t);
+OURS(qy_cxx_new_array_aligned, _ZnamSt11align_val_t);

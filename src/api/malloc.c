@@ -83,35 +83,6 @@ QY_EXPORT void *realloc(void *mem, size_t size)
     return resized;
 }
 
-QY_EXPORT void *reallocarray(void *mem, size_t count, size_t size)
-{
-    size_t bytes;
-    if (QY_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return realloc(mem, bytes);
-}
-
-QY_EXPORT void cfree(void *mem)
-{
-    free(mem);
-}
-
-/* C23. The size is what the program says; our own record is what is true. */
-QY_EXPORT void free_sized(void *mem, size_t size)
-{
-    (void)size;
-    free(mem);
-}
-
-QY_EXPORT void free_aligned_sized(void *mem, size_t alignment, size_t size)
-{
-    (void)alignment;
-    (void)size;
-    free(mem);
-}
-
 QY_EXPORT size_t malloc_usable_size(void *mem)
 {
     return qy_block_usable(mem);

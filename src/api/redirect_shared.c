@@ -8,11 +8,11 @@
 
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
-#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "api/init.h"
+#include "api/symbols.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/lock.h"
@@ -21,58 +21,8 @@
 static uint32_t redirected; /* atomic */
 static struct qy_lock redirect_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
-/* The dynamic symbols that a library defines, by name: the GNU hash table of the ELF format. */
-struct symbols {
-    const char *base;
-    const ElfW(Ehdr) * file;
-    ElfW(Sym) * table;
-    const char *names;
-    const uint32_t *buckets, *chains;
-    uint32_t bucket_count, first;
-};
-
-/* Of the library that `address` lies in. False: it has no such tables. */
-static bool symbols_of(const void *address, struct symbols *s)
-{
-    Dl_info info;
-    struct link_map *map;
-    if (!dladdr1(address, &info, (void **)&map, RTLD_DL_LINKMAP))
-        return false;
-    const uint32_t *hash = NULL;
-    *s = (struct symbols){.base = (const char *)map->l_addr, .file = info.dli_fbase};
-    for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
-        if (d->d_tag == DT_SYMTAB)
-            s->table = (ElfW(Sym) *)d->d_un.d_ptr;
-        else if (d->d_tag == DT_STRTAB)
-            s->names = (const char *)d->d_un.d_ptr;
-        else if (d->d_tag == DT_GNU_HASH)
-            hash = (const uint32_t *)d->d_un.d_ptr;
-    }
-    if (!s->table || !s->names || !hash)
-        return false;
-    s->bucket_count = hash[0];
-    s->first = hash[1];
-    s->buckets = hash + 4 + hash[2] * (sizeof(ElfW(Addr)) / sizeof *hash);
-    s->chains = s->buckets + s->bucket_count;
-    return s->bucket_count > 0;
-}
-
-static uint32_t name_hash(const char *name)
-{
-    uint32_t h = 5381;
-    for (; *name; name++)
-        h = h * 33 + (unsigned char)*name;
-    return h;
-}
-
-/* Each of a chain is one entry of the hash table; bit 0 ends it. */
-static uint32_t chain_of(const struct symbols *s, uint32_t i)
-{
-    return s->chains[i - s->first];
-}
-
 /* Where linkers do not keep code apart, the table lies beside it, and can be executed. */
-static int protection_of(const struct symbols *s, const void *address)
+static int protection_of(const struct qy_symbols *s, const void *address)
 {
     const ElfW(Phdr) *h = (const ElfW(Phdr) *)((const char *)s->file + s->file->e_phoff);
     for (unsigned i = 0; i < s->file->e_phnum; i++) {
@@ -83,7 +33,7 @@ static int protection_of(const struct symbols *s, const void *address)
 }
 
 /* Who is not let keeps what it is without us. */
-static void set_symbol(const struct symbols *s, ElfW(Sym) * symbol, const void *value)
+static void set_symbol(const struct qy_symbols *s, ElfW(Sym) * symbol, const void *value)
 {
     char *page = (char *)qy_align_down((uintptr_t)symbol, qy_page_bytes);
     size_t bytes = qy_align_up((uintptr_t)(symbol + 1), qy_page_bytes) - (uintptr_t)page;
@@ -95,43 +45,33 @@ static void set_symbol(const struct symbols *s, ElfW(Sym) * symbol, const void *
     mprotect(page, bytes, protection);
 }
 
-/* All versions of a name. */
-static void redirect_name(const struct symbols *libc, const char *name, const void *ours)
-{
-    uint32_t h = name_hash(name), i = libc->buckets[h % libc->bucket_count];
-    for (; i; i = chain_of(libc, i) & 1 ? 0 : i + 1) {
-        if ((chain_of(libc, i) | 1) == (h | 1) && strcmp(libc->names + libc->table[i].st_name, name) == 0)
-            set_symbol(libc, &libc->table[i], ours);
-    }
-}
+struct redirection {
+    struct qy_symbols ours, libc;
+};
 
 /*
- * Whatever we export and libc does, too, but dlopen: another thread may be looking for the one behind ours, and would find ours. Who
+ * Whatever we export and libc does, too, in all versions; but not dlopen: another thread may be looking for the one behind ours, and would find ours. Who
  * calls libc's finds the rest in the table by then.
  */
-static void redirect_all(const struct symbols *ours, const struct symbols *libc)
+static void redirect_name(ElfW(Sym) * symbol, const char *name, void *context)
 {
-    for (uint32_t b = 0; b < ours->bucket_count; b++) {
-        for (uint32_t i = ours->buckets[b]; i; i = chain_of(ours, i) & 1 ? 0 : i + 1) {
-            const ElfW(Sym) *symbol = &ours->table[i];
-            const char *name = ours->names + symbol->st_name;
-            if (strcmp(name, "dlopen") != 0)
-                redirect_name(libc, name, ours->base + symbol->st_value);
-        }
-    }
+    const struct redirection *r = context;
+    ElfW(Sym) *theirs = NULL;
+    while (strcmp(name, "dlopen") != 0 && (theirs = qy_symbol_named(&r->libc, name, theirs)) != NULL)
+        set_symbol(&r->libc, theirs, qy_symbol_value(&r->ours, symbol));
 }
 
 static QY_COLD void redirect_libc(void)
 {
-    struct symbols ours, libc;
+    struct redirection r;
     qy_init();
     /* Before the lock: dladdr1 takes the dynamic linker's, which who waits for ours may hold. */
-    if (qy_load_acquire(&redirected) || !symbols_of(&redirected, &ours) ||
-        !symbols_of((const void *)gnu_get_libc_version, &libc))
+    if (qy_load_acquire(&redirected) || !qy_symbols_of(&redirected, &r.ours) ||
+        !qy_symbols_of((const void *)gnu_get_libc_version, &r.libc))
         return;
     qy_lock(&redirect_lock);
     if (!redirected)
-        redirect_all(&ours, &libc);
+        qy_symbols_each(&r.ours, redirect_name, &r);
     qy_store_release(&redirected, 1); /* publishes libc's table to who opens the next one */
     qy_unlock(&redirect_lock);
 }

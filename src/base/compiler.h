@@ -41,11 +41,11 @@
 
 /* word -= n, of 32 bits, n constant; whether that borrowed. In place where the machine can: compilers load, subtract and store. */
 #if defined(__x86_64__)
-#define QY_SUB_BORROWS(word, n)                                                 \
-    ({                                                                          \
-        bool borrowed_;                                                         \
+#define QY_SUB_BORROWS(word, n)                                                  \
+    ({                                                                           \
+        bool borrowed_;                                                          \
         __asm__("subl %2, %0" : "+m"(word), "=@ccc"(borrowed_) : "i"((int)(n))); \
-        borrowed_;                                                              \
+        borrowed_;                                                               \
     })
 #else
 #define QY_SUB_BORROWS(word, n) __builtin_sub_overflow(word, (uint32_t)(n), &(word))

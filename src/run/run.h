@@ -68,7 +68,8 @@ struct qy_run {
     uint32_t announced;                 /* atomic: cells that others give back, not yet collected */
     uint64_t remote_bits[QY_RUN_WORDS]; /* atomic: freed by others, not yet collected */
 
-    struct qy_run *newer, *older; /* in the zone, where it has headers: what came home after and before it of its class */
+    struct qy_run *newer,
+        *older; /* in the zone, where it has headers: what came home after and before it of its class */
 };
 
 struct qy_class {

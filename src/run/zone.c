@@ -52,7 +52,8 @@ static bool map_descriptors(size_t span)
     size_t runs = span >> QY_RUN_SHIFT;
     return extend_array(qy_zone.runs, &qy_zone.runs_bytes, runs * sizeof *qy_zone.runs,
                         "quarry: run descriptors") &&
-           extend_array(qy_zone.strides, &qy_zone.strides_bytes, runs * sizeof *qy_zone.strides, "quarry: run strides");
+           extend_array(qy_zone.strides, &qy_zone.strides_bytes, runs * sizeof *qy_zone.strides,
+                        "quarry: run strides");
 }
 
 static bool is_dense(void)

@@ -29,12 +29,13 @@ struct qy_zone {
     uintptr_t lo;        /* never changes; 0: there are no runs */
     size_t span;         /* atomic: bytes that are mapped */
     struct qy_run *runs; /* one descriptor for each run of the span */
-    uint16_t *strides;   /* and how far apart its cells are, for who must know where one ends without looking at it */
+    uint16_t *
+        strides; /* and how far apart its cells are, for who must know where one ends without looking at it */
     size_t runs_bytes, strides_bytes; /* mapped for these */
 
     struct qy_lock lock QY_ALIGNED(64);
-    size_t taken, purged;          /* runs in use; free runs whose memory was given back */
-    struct qy_run *dirty;          /* free runs with memory, last freed first */
+    size_t taken, purged; /* runs in use; free runs whose memory was given back */
+    struct qy_run *dirty; /* free runs with memory, last freed first */
     struct qy_run *dirty_last;
     struct qy_run *clean; /* free runs without memory */
     size_t fresh;         /* runs below this index were used once */
@@ -43,7 +44,8 @@ struct qy_zone {
     size_t fresh_seen;    /* by who last looked whether that memory is idle; */
     uint64_t fresh_at_ms; /* and since when it was as much */
 
-    size_t full_bytes QY_ALIGNED(64); /* atomic: of runs in use that have all their headers, and so are resident */
+    size_t full_bytes
+        QY_ALIGNED(64); /* atomic: of runs in use that have all their headers, and so are resident */
 };
 
 QY_OURS struct qy_zone qy_zone;

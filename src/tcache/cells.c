@@ -49,7 +49,8 @@ static size_t first_slots_for(unsigned cls)
 static size_t deep_slots_for(unsigned cls)
 {
     size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST);
-    return qy_max(slots_for(cls), slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES));
+    return qy_max(slots_for(cls),
+                  slots_within(cls, count * QY_DEEP_BLOCKS, count * BYTES_PER_COUNT * DEEP_BYTES));
 }
 
 /* The next class that serves requests: of the small ones, not all strides do. */

@@ -19,7 +19,7 @@ QY_INLINE unsigned qy_chunk_class(size_t size)
 {
     if (size <= QY_LARGEST_LINEAR)
         return (unsigned)(size / QY_ALIGNMENT) - 2;
-    size -= QY_ALIGNMENT; /* what a request of so many KiB takes begins a class */
+    size -= QY_ALIGNMENT;                  /* what a request of so many KiB takes begins a class */
     unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
     return QY_LINEAR_CLASSES - QY_FIRST_DOUBLING * 16 - 16 + doubling * 16 +
            (unsigned)(size >> (doubling - 4));

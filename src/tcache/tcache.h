@@ -110,7 +110,8 @@ struct qy_tcache {
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
 
-    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64); /* the first is of no class, and has a key that no header is */
+    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(
+        64);    /* the first is of no class, and has a key that no header is */
     void *none; /* lies below slot 0 */
     void *slots[];
 };

@@ -50,8 +50,8 @@ static void set_limits(struct qy_tcache *t, size_t request, size_t power, size_t
 /* Where there are no runs, or no call shall miss the slow path, the stacks are empty. */
 static void open_fast_path(struct qy_tcache *t)
 {
-    set_limits(t, qy_min(qy_options.run_max, QY_RUN_SMALL) + 1, qy_options.perturb ? 0 : qy_options.run_max + 1,
-               qy_options.perturb ? 0 : largest_kept() + 1);
+    set_limits(t, qy_min(qy_options.run_max, QY_RUN_SMALL) + 1,
+               qy_options.perturb ? 0 : qy_options.run_max + 1, qy_options.perturb ? 0 : largest_kept() + 1);
 }
 
 /* Slow calls of one thread until it looks at the clock. */

@@ -326,7 +326,8 @@ QTEST("the memory of a block that cannot be unmapped goes back (M-21, M-25)")
     free(p);
     QT_CHECK(fk_failed() > 0);
     fk_heal();
-    QT_CHECKF(before - qt_rss_kib() > BYTES / 1024 * 9 / 10, "%ld KiB before, %ld after", before, qt_rss_kib());
+    QT_CHECKF(before - qt_rss_kib() > BYTES / 1024 * 9 / 10, "%ld KiB before, %ld after", before,
+              qt_rss_kib());
 }
 
 QTEST("free leaves errno alone when the kernel does not take the memory back (M-25, M-40)")

@@ -372,7 +372,8 @@ static void *takes_as_many(void *unused)
         char *p = malloc(MANY_BYTES);
         memset(p, 1, MANY_BYTES);
     }
-    QT_CHECKF(qt_rss_kib() - before < MANY * (MANY_BYTES / 1024.0) / 2, "%ld KiB, then %ld", before, qt_rss_kib());
+    QT_CHECKF(qt_rss_kib() - before < MANY * (MANY_BYTES / 1024.0) / 2, "%ld KiB, then %ld", before,
+              qt_rss_kib());
     return unused;
 }
 

@@ -180,7 +180,7 @@ EOF
     run in_gdb ./many default "${stopped[@]}" -ex 'quarry heap' \
         -ex 'python import os; os.system("$QUARRY_BIN snapshot --json %d | grep -o lists_read.:[a-z]*" % gdb.selected_inferior().pid)' \
         -ex 'quarry chunk p[1001]' -ex 'set print elements 4' -ex 'quarry chunk p[1000]' -ex 'quarry bins'
-    says "= mapped" 'lists_read":false' "in use: the program holds it" "in large bin" "a chunk of 2,432 bytes" "large bin" " chunks" "more (set print elements)"
+    says "= mapped" 'lists_read":false' "in use: the program holds it" "in large bin" "a chunk of 2,320 bytes" "large bin" " chunks" "more (set print elements)"
 }
 
 @test "chunk: what is not in the heap, and what is no address" {

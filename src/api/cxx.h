@@ -1,0 +1,25 @@
+/*
+ * What the files that define C++ operators share.
+ */
+#ifndef QY_API_CXX_H
+#define QY_API_CXX_H
+
+#include "base/compiler.h"
+
+struct nothrow; /* std::nothrow_t */
+
+typedef void (*qy_new_handler)(void);
+extern qy_new_handler _ZSt15get_new_handlerv(void) __attribute__((weak)); /* std::get_new_handler() */
+
+#define OPERATOR(type, name, ...)                           \
+    QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__); \
+    type name(__VA_ARGS__)
+#define UNUSED __attribute__((unused))
+
+/* Our own throwing forms, whatever the program has in their place. */
+QY_OURS void *qy_cxx_new(size_t size);
+QY_OURS void *qy_cxx_new_array(size_t size);
+QY_OURS void *qy_cxx_new_aligned(size_t size, size_t alignment);
+QY_OURS void *qy_cxx_new_array_aligned(size_t size, size_t alignment);
+
+#endif
