@@ -26,11 +26,10 @@ struct qy_run;
 
 /* What every thread reads, and hardly anybody writes, has a line of its own. */
 struct qy_zone {
-    uintptr_t lo;        /* never changes; 0: there are no runs */
-    size_t span;         /* atomic: bytes that are mapped */
-    struct qy_run *runs; /* one descriptor for each run of the span */
-    uint16_t *
-        strides; /* and how far apart its cells are, for who must know where one ends without looking at it */
+    uintptr_t lo;                     /* never changes; 0: there are no runs */
+    size_t span;                      /* atomic: bytes that are mapped */
+    struct qy_run *runs;              /* one descriptor for each run of the span */
+    uint16_t *strides;                /* and how far apart its cells are */
     size_t runs_bytes, strides_bytes; /* mapped for these */
 
     struct qy_lock lock QY_ALIGNED(64);
@@ -44,8 +43,7 @@ struct qy_zone {
     size_t fresh_seen;    /* by who last looked whether that memory is idle; */
     uint64_t fresh_at_ms; /* and since when it was as much */
 
-    size_t full_bytes
-        QY_ALIGNED(64); /* atomic: of runs in use that have all their headers, and so are resident */
+    size_t full_bytes QY_ALIGNED(64); /* atomic: of the runs in use that have all their cells */
 };
 
 QY_OURS struct qy_zone qy_zone;

@@ -68,15 +68,12 @@ struct qy_chunk_stack {
 enum qy_orphaned { QY_SERVES, QY_RETIRING, QY_ORPHAN };
 
 struct qy_tcache {
-    size_t request_limit; /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
+    size_t request_limit;    /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
                              everything back: see qy_tcache_answer */
-    uintptr_t zone_from;  /* where the zone's first header ends: pointers from here on, */
-    size_t
-        zone_span; /* for so many bytes, have a readable header; others take the slow path, which looks whether the zone grew */
+    uintptr_t zone_from;     /* where the zone's first header ends: pointers from here on, */
+    size_t zone_span;        /* for so many bytes, have a readable header; slow frees look whether it grew */
     const uint16_t *strides; /* of the zone's runs */
-    uint8_t
-        units[QY_RUN_SMALL +
-              1]; /* the stride that serves a request in this thread, beyond the least, in QY_STRIDE_UNIT */
+    uint8_t units[QY_RUN_SMALL + 1]; /* the stride for a request, less the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
     uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
@@ -110,8 +107,8 @@ struct qy_tcache {
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
 
-    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(
-        64);    /* the first is of no class, and has a key that no header is */
+    /* The first is of no class, and has a key that no header is. */
+    struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64);
     void *none; /* lies below slot 0 */
     void *slots[];
 };
