@@ -199,7 +199,7 @@ MUTATIONS = [
              "if (QY_UNLIKELY(QY_SUB_BORROWS(qy_stride_stack(t, stride)->level, QY_ONE_BLOCK) && !mem)) {", one("mech_default_tcache")),
     Mutation("M-10", "tcache/tcache.h", "a block that was one too many stays counted",
              "        qy_stride_stack(t, stride)->level += QY_ONE_BLOCK;\n", "", one("mech_default_tcache")),
-    Mutation("M-10 M-50", "tcache/tcache.h", "a block that was one too many looks freed to who finds a place for it",
+    Mutation("M-10", "tcache/tcache.h", "a block that was one too many looks freed to who finds a place for it",
              "        ((uint64_t *)mem)[-1] = qy_stride_stack(t, stride)->key;\n", "", one("mech_default_tcache")),
     Mutation("M-10", "tcache/cells.c", "more slots than there are numbers for",
              "qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST)", "qy_options.tcache_count", one("mech_default_tcache")),
