@@ -13,6 +13,7 @@
 #include "api/fork.h"
 #include "api/init.h"
 #include "api/redirect.h"
+#include "base/atomic.h"
 #include "base/lock.h"
 
 typedef void handler(void);
@@ -21,13 +22,30 @@ typedef void handler(void);
 int __register_atfork(handler *before, handler *parent, handler *child, void *library);
 pid_t __fork(void);
 
-/* The next ones behind ours: libc's, or those of another library that stands before it. */
+/*
+ * The next ones behind ours: libc's, or those of another library that stands before it. Atomic; all are looked up at start-up, since dlsym
+ * takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. Who forks before that, in the constructor of another library,
+ * is alone, and looks for itself.
+ */
 static struct {
-    int (*register_atfork)(handler *before, handler *parent, handler *child, void *library);
-    pid_t (*fork)(void);
-    pid_t (*forkpty)(int *terminal, char *name, const struct termios *, const struct winsize *);
-    int (*daemon)(int keep_folder, int keep_files);
+    void *register_atfork, *fork, *forkpty, *daemon;
 } next;
+
+static void *behind(void **known, const char *name)
+{
+    void *found = qy_load_relaxed(known);
+    if (QY_UNLIKELY(!found)) {
+        found = dlsym(RTLD_NEXT, name);
+        qy_store_relaxed(known, found);
+    }
+    return found;
+}
+
+static int register_behind(handler *before, handler *parent, handler *child, void *library)
+{
+    __typeof(__register_atfork) *theirs = behind(&next.register_atfork, "__register_atfork");
+    return theirs(before, parent, child, library);
+}
 
 static uint32_t registered; /* atomic */
 static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
@@ -48,7 +66,7 @@ static void register_ours(void)
         return;
     qy_lock(&register_lock);
     if (!registered &&
-        next.register_atfork(qy_before_fork, qy_after_fork_in_parent, after_in_child, __dso_handle) == 0)
+        register_behind(qy_before_fork, qy_after_fork_in_parent, after_in_child, __dso_handle) == 0)
         qy_store_release(&registered, 1);
     qy_unlock(&register_lock);
 }
@@ -57,7 +75,7 @@ static void register_ours(void)
 QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child, void *library)
 {
     register_ours();
-    return next.register_atfork(before, parent, child, library);
+    return register_behind(before, parent, child, library);
 }
 
 /* Who has no threads needs no handlers, and may be in a signal handler, where none can be registered. */
@@ -70,7 +88,8 @@ static void prepare(void)
 static pid_t fork_after_handlers(void)
 {
     prepare();
-    return next.fork();
+    __typeof(fork) *theirs = behind(&next.fork, "fork");
+    return theirs();
 }
 
 QY_EXPORT pid_t fork(void) __attribute__((alias("fork_after_handlers"), copy(fork_after_handlers)));
@@ -79,25 +98,24 @@ QY_EXPORT pid_t __fork(void) __attribute__((alias("fork_after_handlers"), copy(f
 QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
 {
     prepare();
-    return next.forkpty(terminal, name, mode, size);
+    __typeof(forkpty) *theirs = behind(&next.forkpty, "forkpty");
+    return theirs(terminal, name, mode, size);
 }
 
 QY_EXPORT int daemon(int keep_folder, int keep_files)
 {
     prepare();
-    return next.daemon(keep_folder, keep_files);
+    __typeof(daemon) *theirs = behind(&next.daemon, "daemon");
+    return theirs(keep_folder, keep_files);
 }
 
-/*
- * At start-up, since dlsym takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. Who opened
- * this library with dlopen, or has another before it, does not fork through it.
- */
+/* Who opened this library with dlopen, or has another before it, does not fork through it. */
 void qy_fork_init(void)
 {
-    *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
-    *(void **)&next.fork = dlsym(RTLD_NEXT, "fork");
-    *(void **)&next.forkpty = dlsym(RTLD_NEXT, "forkpty");
-    *(void **)&next.daemon = dlsym(RTLD_NEXT, "daemon");
+    behind(&next.register_atfork, "__register_atfork");
+    behind(&next.fork, "fork");
+    behind(&next.forkpty, "forkpty");
+    behind(&next.daemon, "daemon");
     if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
         register_ours();
 }

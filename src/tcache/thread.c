@@ -165,9 +165,13 @@ static void retire(struct qy_tcache *t)
  * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the thread had. So the cache stays until
  * the second round, which what is set in the first one brings about. (Not the last: a thread may begin to allocate in its destructors.)
  */
-static void thread_died(void *cache)
+static void thread_died(void *unused)
 {
-    struct qy_tcache *t = cache;
+    (void)
+        unused; /* a second libc in the process, of another namespace, has keys of its own, but the same place for what they hold */
+    struct qy_tcache *t = qy_self;
+    if (t == &qy_tcache_none || t == &qy_tcache_dead)
+        return;
     if (!t->dying && pthread_setspecific(death_key, t) == 0) {
         t->dying = true;
         return;

@@ -352,9 +352,23 @@ static void say_so(void *unused)
     on_its_way_out++;
 }
 
+/* What it keeps takes a thread as long to give back, when it ends, as the other needs to fork. */
+static void keep_much(void)
+{
+    for (size_t bytes = 24; bytes < 200; bytes += 16) {
+        for (int turn = 0; turn < 20; turn++) {
+            for (int i = 0; i < 1500; i++)
+                many[i] = malloc(bytes);
+            for (int i = 0; i < 1500; i++)
+                free(many[i]);
+        }
+    }
+}
+
 /* Leaves runs behind in which few blocks are left, and is still on its way out when the other thread forks. */
 static void *leaves_runs(void *key)
 {
+    keep_much();
     for (int i = 0; i < MANY; i++)
         many[i] = malloc(MANY_BYTES);
     for (int i = 0; i < MANY; i++) {
@@ -383,11 +397,11 @@ QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, 
         QT_SKIP("this is about runs");
     pthread_key_t key;
     pthread_key_create(&key, say_so);
-    for (int round = 0; round < 100; round++) {
+    for (int round = 0; round < 60; round++) {
         pthread_t t = thread_start(leaves_runs, &key);
         while (on_its_way_out <= round)
             ; /* to wake up would take too long */
-        for (volatile int pause = 0; pause < round * 300; pause++)
+        for (volatile int pause = 0; pause < round * 1000; pause++)
             ;
         pid_t pid = fork();
         if (pid == 0) {

@@ -169,3 +169,145 @@ C
         under "$conf" ./program
     done
 }
+
+@test "a constructor that forks before Quarry was asked for anything has a child, and so has .preinit_array (M-34)" {
+    cat >ctor.c <<'C'
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+__attribute__((constructor)) static void forks(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(7);
+    int status;
+    if (waitpid(child, &status, 0) != child || status != 7 << 8)
+        _exit(3);
+}
+C
+    cat >preinit.c <<'C'
+#include <pty.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void first(void)
+{
+    int terminal, status;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(daemon(1, 1) == 0 ? 7 : 4);
+    waitpid(child, &status, 0);
+    child = forkpty(&terminal, NULL, NULL, NULL);
+    if (child == 0)
+        _exit(0);
+    waitpid(child, &status, 0);
+}
+__attribute__((section(".preinit_array"), used)) static void (*at_first)(void) = first;
+int main(void)
+{
+    free(malloc(100));
+    return 0;
+}
+C
+    "$cc" -shared -fPIC -o libctor.so ctor.c
+    "$cc" -o preinit preinit.c -lutil
+    LD_PRELOAD="$QUARRY_LIB $PWD/libctor.so" "$(command -v true)"
+    LD_PRELOAD="$PWD/libctor.so $QUARRY_LIB" "$(command -v true)"
+    under '' ./preinit
+}
+
+@test "a thread may end, and the process fork, after a dlclose of Quarry (M-33, M-34)" {
+    cat >closes.c <<'C'
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void *(*take)(size_t);
+static void (*give)(void *);
+static pthread_barrier_t step;
+static void *thread(void *unused)
+{
+    give(take(100));
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    return unused;
+}
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < 1100; i++) { /* more often than there are keys */
+        void *quarry = argc == 2 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : NULL;
+        if (!quarry)
+            return 2;
+        *(void **)&take = dlsym(quarry, "malloc");
+        *(void **)&give = dlsym(quarry, "free");
+        pthread_t t;
+        pthread_barrier_init(&step, NULL, 2);
+        if (i % 100 == 0)
+            pthread_create(&t, NULL, thread, NULL), pthread_barrier_wait(&step);
+        give(take(50));
+        dlclose(quarry);
+        if (i % 100 == 0)
+            pthread_barrier_wait(&step), pthread_join(t, NULL);
+    }
+    pthread_key_t key;
+    if (pthread_key_create(&key, NULL))
+        return 3;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(7);
+    int status;
+    return waitpid(child, &status, 0) == child && status == 7 << 8 ? 0 : 4;
+}
+C
+    "$cc" -o closes closes.c -ldl -pthread
+    ./closes "$QUARRY_LIB"
+}
+
+@test "in a program linked with libquarry.a all functions are Quarry's, also those that only a plugin calls (M-40)" {
+    cat >plugin.c <<'C'
+#define _GNU_SOURCE
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+int plugin(void)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, 64, 100))
+        return 1;
+    free(p);
+    free(aligned_alloc(64, 128));
+    free(memalign(64, 100));
+    free(valloc(100));
+    free(pvalloc(100));
+    free(reallocarray(malloc(10), 10, 10));
+    free(realloc(calloc(3, 4), 500));
+    free(strdup("text"));
+    if (malloc_usable_size(p = malloc(100)) < 100)
+        return 2;
+    struct mallinfo2 before = mallinfo2();
+    void *q = malloc(1000);
+    size_t grown = mallinfo2().uordblks - before.uordblks;
+    free(q);
+    free(p);
+    malloc_trim(0);
+    return mallopt(M_TOP_PAD, 4096) == 1 && grown >= 1000 && grown < 2000 ? 0 : 3;
+}
+C
+    cat >host.c <<'C'
+#include <dlfcn.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    free(malloc(100));
+    void *library = argc == 2 ? dlopen(argv[1], RTLD_NOW) : NULL;
+    int (*plugin)(void);
+    *(void **)&plugin = library ? dlsym(library, "plugin") : NULL;
+    return plugin ? plugin() : 9;
+}
+C
+    "$cc" -shared -fPIC -fno-builtin -o plugin.so plugin.c
+    "$cc" -fno-builtin -o host host.c "$QUARRY_BUILD/lib/libquarry.a" -ldl -pthread
+    ./host "$PWD/plugin.so"
+    QUARRY_CONF=classic:true ./host "$PWD/plugin.so"
+}

@@ -138,8 +138,21 @@ import json, sys
 f = json.load(sys.stdin)["figures"]
 assert sum(v["bytes"] for k, v in f.items() if k != "mapped") == f["mapped"]["bytes"] > 1000000
 assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"]["resident"]'
+    [ "$("$quarry" stat --json "$pid" | wc -l)" -eq 1 ]
     run "$quarry" stat --openmetrics "$pid"
     [[ $output == *'quarry_heap_bytes{part="live"}'* && $output == *"# EOF" ]]
+}
+
+@test "what a program calls itself does not reach the terminal as a command" {
+    LD_PRELOAD=$QUARRY_LIB bash -c 'exec -a "$1" sleep 60' bash $'\e[31mred\nnew' &
+    local named=$!
+    for _ in $(seq 50); do
+        run "$quarry" stat "$named"
+        [[ $output != *"red"* ]] || break
+        sleep 0.1
+    done
+    kill "$named"
+    [[ $output == *"process $named  ?[31mred?new 60"* && $output != *$'\e'* ]]
 }
 
 @test "what is in huge pages is what the kernel says" {

@@ -231,8 +231,8 @@ static void say_cell(struct answer *a, const struct run *r)
         uint64_t mem = r->is.at + first + index * r->is.stride;
         say(a, "%s is %s of a cell of %u bytes, %s.", words_address(a->address),
             place_in_block(a->address, mem - 8, mem, mem + r->is.stride - 8), r->is.stride, sentences[state]);
-        say(a, "Its memory is %s to %s, %u bytes; it serves requests too large for the next smaller cells.",
-            words_address(mem), words_address(mem + r->is.stride - 8), r->is.stride - 8);
+        say(a, "Its memory is %s to %s; it serves requests of up to %u bytes.", words_address(mem),
+            words_address(mem + r->is.stride - 8), r->is.stride - 8);
         text(a, "what", "cell");
         text(a, "state", names[state]);
         number(a, "memory", mem);

@@ -322,6 +322,10 @@ void model_join(struct model *m)
         r->owner = last_index;
         m->headers_read &= r->state != RUN_OWNED || r->is.headers_read;
     }
+    /* A header that happened to be copied says no more than the others, where lists were not read. */
+    for (size_t i = 0; i < m->chunk_count && !m->lists_read; i++)
+        if (m->chunks[i].state == STATE_MOVING)
+            m->chunks[i].state = STATE_BINNED;
     for (size_t i = 0; i < m->list_count; i++)
         join_list(m, &m->lists[i]);
     for (size_t i = 0; i < m->cache_count; i++)

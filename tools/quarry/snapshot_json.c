@@ -100,7 +100,6 @@ void snapshot_json_figures(struct json *j, const struct figures *f)
         json_close(j, '}');
     }
     json_close(j, '}');
-    json_line(j);
 }
 
 /* ---- mappings, segments ---- */
@@ -458,6 +457,7 @@ void snapshot_json(struct json *j, const struct model *m)
     if (f) {
         figures_of(m, f);
         snapshot_json_figures(j, f);
+        json_line(j);
     }
     write_maps(j, m);
     write_segments(j, m);

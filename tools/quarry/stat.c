@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,9 +37,21 @@ struct settings {
 
 /* ---- on a screen ---- */
 
+/* A program chooses its command line: what a terminal would obey is not for it. */
+static void print_plain(const char *text)
+{
+    size_t length = strlen(text);
+    while (length > 0 && text[length - 1] == ' ')
+        length--;
+    for (size_t i = 0; i < length; i++)
+        putchar((unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i]);
+    putchar('\n');
+}
+
 static void print_head(const struct model *m)
 {
-    printf("%s %d  %s\n", m->source == SOURCE_CORE ? "core file of process" : "process", m->pid, m->command);
+    printf("%s %d  ", m->source == SOURCE_CORE ? "core file of process" : "process", m->pid);
+    print_plain(m->command);
     printf("Quarry %s, %s profile; %s; %s arena%s, %s thread cache%s, %s thread%s\n\n", m->version,
            m->classic ? "classic" : "default", m->taken_at, words_count(m->arena_count),
            m->arena_count == 1 ? "" : "s", words_count(m->cache_count), m->cache_count == 1 ? "" : "s",

@@ -214,7 +214,7 @@ static const char *stop_new_threads(struct stop *s, uint64_t until)
 
 const char *stop_process(int pid, struct stop *s)
 {
-    *s = (struct stop){.pid = pid, .from_us = clock_us()};
+    *s = (struct stop){.pid = pid, .from_us = clock_us(), .nice = getpriority(PRIO_PROCESS, 0)};
     /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
     setpriority(PRIO_PROCESS, 0, -20);
     prctl(PR_SET_TIMERSLACK, 1UL); /* moments are shorter than what the kernel adds to a sleep */
@@ -278,6 +278,7 @@ static void detach(struct stopped_thread *t)
 
 uint64_t stop_end(struct stop *s)
 {
+    setpriority(PRIO_PROCESS, 0, s->nice);
     if (s->foreign)
         return 0;
     for (size_t i = 0; i < s->count; i++)

@@ -25,6 +25,7 @@ struct stop {
     bool begun;       /* it does */
     bool straggles;   /* one that was let run does not stand yet */
     bool foreign;     /* it stood already: a debugger, or job control; nothing was done to it */
+    int nice;         /* ours, before */
 };
 
 /* NULL: all its threads stand. Else why not, as the end of a sentence, and nothing stands. */
