@@ -11,12 +11,15 @@ setup_file() {
     cat >sleeper.c <<'EOF'
 #include <stdio.h>
 #include <stdlib.h>
+#include <malloc.h>
 #include <unistd.h>
 int main(void)
 {
     char *small = malloc(100), *large = malloc(1000000), *freed = malloc(100);
+    char *medium = malloc(3000), *behind = malloc(3000);
     free(freed);
-    printf("%p %p %p\n", (void *)small, (void *)large, (void *)freed);
+    printf("%p %p %p %p %p\n", (void *)small, (void *)large, (void *)freed, (void *)medium,
+           (void *)(behind ? medium + malloc_usable_size(medium) - 1 : behind));
     fflush(stdout);
     pause();
     return 0;
@@ -37,7 +40,7 @@ teardown_file() {
 setup() {
     cd "$BATS_FILE_TMPDIR"
     quarry=$QUARRY_BIN
-    read -r pid small large freed <target
+    read -r pid small large freed medium last <target
 }
 
 # start COMMAND...: runs it until it says where its blocks are; sets $pid and writes all that to `target`.
@@ -213,6 +216,8 @@ EOF
     run "$quarry" explain "$freed" "$pid"
     [[ $output == *"free, kept by a thread"*"That cache belongs to thread $pid."* ]]
     [ "$("$quarry" explain --json "$small" "$pid" | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"])')" = "in use" ]
+    run "$quarry" explain "$last" "$pid" # where the next chunk has begun
+    [[ $output == *"byte $((last - medium)) of the memory of a chunk"*"Its memory is $medium to"* ]]
     one_line 1 "nothing is mapped there" "$quarry" explain 0x10 "$pid"
 }
 

@@ -85,13 +85,14 @@ static void say_flags(struct answer *a, const struct chunk *c)
             !is_free && c->tags & 4 ? "; A, it belongs to another arena than the main one" : "");
 }
 
-static const char *place_in_block(uint64_t address, uint64_t header, uint64_t mem, uint64_t end)
+static const char *place_in_block(uint64_t address, uint64_t header, uint64_t mem, uint64_t end,
+                                  const char *before_header)
 {
     static char place[64];
     if (address == mem)
         return "the start of the memory";
     if (address < mem)
-        return address >= header ? "in the header" : "in the padding before the header";
+        return address >= header ? "in the header" : before_header;
     if (address >= end)
         return "behind the memory";
     snprintf(place, sizeof place, "byte %" PRIu64 " of the memory", address - mem);
@@ -165,8 +166,10 @@ static void say_chunk(struct answer *a, const struct chunk *c)
 {
     uint64_t usable = c->size - (c->state == STATE_MAPPED ? 16 : 8);
     say(a, "%s is %s of a chunk of %" PRIu64 " bytes at %s, %s.", words_address(a->address),
-        place_in_block(a->address, c->at + 8, c->at + 16, c->at + 16 + usable), (uint64_t)c->size,
-        words_address(c->at), state_sentences[c->state]);
+        place_in_block(a->address, c->at + 8, c->at + 16, c->at + 16 + usable,
+                       c->state == STATE_MAPPED ? "in the padding before the header"
+                                                : "in prev_size, where a free chunk before says its size,"),
+        (uint64_t)c->size, words_address(c->at), state_sentences[c->state]);
     say(a, "Its memory is %s to %s, %" PRIu64 " bytes.", words_address(c->at + 16),
         words_address(c->at + 16 + usable), usable);
     say_flags(a, c);
@@ -230,7 +233,8 @@ static void say_cell(struct answer *a, const struct run *r)
         enum cell_state state = model_cell_state(r, (unsigned)index);
         uint64_t mem = r->is.at + first + index * r->is.stride;
         say(a, "%s is %s of a cell of %u bytes, %s.", words_address(a->address),
-            place_in_block(a->address, mem - 8, mem, mem + r->is.stride - 8), r->is.stride, sentences[state]);
+            place_in_block(a->address, mem - 8, mem, mem + r->is.stride - 8, "before the header"),
+            r->is.stride, sentences[state]);
         say(a, "Its memory is %s to %s; it serves requests of up to %u bytes.", words_address(mem),
             words_address(mem + r->is.stride - 8), r->is.stride - 8);
         text(a, "what", "cell");
@@ -299,9 +303,22 @@ static void say_findings(struct answer *a, uint64_t from, uint64_t to)
     }
 }
 
+/* The first 8 bytes of a chunk are the last of the block before it, but where that is free and merged. */
+static const struct chunk *chunk_with(const struct model *m, uint64_t address)
+{
+    const struct chunk *c = model_chunk_at(m, address);
+    if (!c || c == m->chunks || address >= c->at + 8)
+        return c;
+    const struct chunk *before = c - 1;
+    bool is_block = before->state == STATE_IN_USE || before->state == STATE_CACHED ||
+                    before->state == STATE_FAST || before->state == STATE_INBOX ||
+                    before->state == STATE_BROKEN;
+    return is_block && before->at + before->size == c->at ? before : c;
+}
+
 static void explain(struct answer *a)
 {
-    const struct chunk *c = model_chunk_at(a->m, a->address);
+    const struct chunk *c = chunk_with(a->m, a->address);
     const struct run *r = model_run_at(a->m, a->address);
     const struct segment *s = model_segment_at(a->m, a->address);
     const struct map *map = maps_find(&a->m->maps, a->address);
