@@ -1,6 +1,9 @@
 #include "api/init.h"
 
+#include <fcntl.h>
 #include <malloc.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "api/fork.h"
 #include "arena/arena.h"
@@ -52,13 +55,24 @@ void qy_init_slow(void)
         qy_fork_init(); /* may allocate, so it comes last */
 }
 
+/* Where a report goes. Many programs close stderr when they end, to see whether all of it was written. */
+static int report_fd = -1;
+
+/* Beyond the numbers that a program may count on. */
+#define REPORT_FD_AT_LEAST 200
+
 static __attribute__((constructor)) void init_at_load(void)
 {
     qy_init();
+    if (qy_options.stats)
+        report_fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
 }
 
 static __attribute__((destructor)) void report_at_exit(void)
 {
-    if (qy_options.stats)
-        malloc_stats();
+    if (!qy_options.stats)
+        return;
+    if (report_fd >= 0 && syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
+        syscall(SYS_dup3, report_fd, STDERR_FILENO, O_CLOEXEC);
+    malloc_stats();
 }

@@ -74,6 +74,15 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
     [[ $output == *libquarry.so.1:libm.so.6 ]]
 }
 
+@test "--stats reports, also of a program that closes stderr as it ends" {
+    for program in echo "env true"; do
+        # shellcheck disable=SC2086
+        run --separate-stderr "$quarry" run --stats $program
+        [ "$status" -eq 0 ]
+        [[ $stderr == *"in use bytes"* ]]
+    done
+}
+
 @test "QUARRY_CONF is the environment's, then --classic and --stats, then --conf" {
     show='echo "$QUARRY_CONF"'
     run --separate-stderr "$quarry" run -- sh -c "$show"
