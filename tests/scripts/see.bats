@@ -138,7 +138,9 @@ one_line() {
     [[ $output == *"process $pid"* && $output == *"live"* && $output == *"= mapped"* ]]
     "$quarry" stat --json "$pid" | python3 -c '
 import json, sys
-f = json.load(sys.stdin)["figures"]
+stat = json.load(sys.stdin)
+f = stat["figures"]
+assert stat["findings"] == 0 and stat["doubtful_findings"] == 0
 assert sum(v["bytes"] for k, v in f.items() if k != "mapped") == f["mapped"]["bytes"] > 1000000
 assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"]["resident"]'
     [ "$("$quarry" stat --json "$pid" | wc -l)" -eq 1 ]

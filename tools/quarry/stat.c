@@ -100,6 +100,20 @@ static void print_screen(const struct model *m, const struct figures *f)
     print_findings(m);
 }
 
+/* What a thread may only have been half-way through is no damage. Of those left out nothing is known. */
+static size_t certain_findings(const struct model *m)
+{
+    size_t count = m->findings_left_out;
+    for (size_t i = 0; i < m->finding_count; i++)
+        count += !m->findings[i].doubtful;
+    return count;
+}
+
+static size_t doubtful_findings(const struct model *m)
+{
+    return m->finding_count + m->findings_left_out - certain_findings(m);
+}
+
 /* ---- for machines ---- */
 
 static void print_json(const struct model *m, const struct figures *f)
@@ -118,7 +132,8 @@ static void print_json(const struct model *m, const struct figures *f)
     json_member_number(&j, "arenas", m->arena_count);
     json_member_number(&j, "caches", m->cache_count);
     json_member_number(&j, "threads", m->thread_count);
-    json_member_number(&j, "findings", m->finding_count + m->findings_left_out);
+    json_member_number(&j, "findings", certain_findings(m));
+    json_member_number(&j, "doubtful_findings", doubtful_findings(m));
     snapshot_json_figures(&j, f);
     json_close(&j, '}');
     json_end(&j);
@@ -151,8 +166,11 @@ static void print_openmetrics(const struct model *m, const struct figures *f)
     print_metric(f, "pieces", "Blocks, chunks, cells or runs.", "", offsetof(struct figure, count));
     printf(
         "# TYPE quarry_heap_findings gauge\n# HELP quarry_heap_findings Words of the heap that could not be believed.\n"
-        "quarry_heap_findings %zu\n",
-        m->finding_count + m->findings_left_out);
+        "quarry_heap_findings %zu\n"
+        "# TYPE quarry_heap_doubtful_findings gauge\n"
+        "# HELP quarry_heap_doubtful_findings Words that a thread may have been half-way through.\n"
+        "quarry_heap_doubtful_findings %zu\n",
+        certain_findings(m), doubtful_findings(m));
     printf(
         "# TYPE quarry_stopped_seconds gauge\n# UNIT quarry_stopped_seconds seconds\n"
         "# HELP quarry_stopped_seconds How long the process stood still for this look.\nquarry_stopped_seconds %.6f\n# EOF\n",
@@ -160,14 +178,6 @@ static void print_openmetrics(const struct model *m, const struct figures *f)
 }
 
 /* ---- all together ---- */
-
-static bool is_damaged(const struct model *m)
-{
-    for (size_t i = 0; i < m->finding_count; i++)
-        if (!m->findings[i].doubtful)
-            return true;
-    return false;
-}
 
 static int look_once(const struct settings *set)
 {
@@ -185,7 +195,7 @@ static int look_once(const struct settings *set)
         else
             print_openmetrics(&m, &f);
         status = print_text("");
-        if (status == EXIT_FINE && is_damaged(&m))
+        if (status == EXIT_FINE && certain_findings(&m))
             status = EXIT_FINDING;
     }
     model_free(&m);
