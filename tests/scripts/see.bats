@@ -115,6 +115,27 @@ one_line() {
     one_line 1 "another version" "$quarry" explain 0x1000 other
 }
 
+@test "a process that has ended and waits to be asked for its status is said to be one" {
+    sh -c 'true & echo $! >zombie; exec sleep 20' 3>&- &
+    local parent=$!
+    for _ in $(seq 50); do
+        [[ -s zombie && $(cut -d ' ' -f 3 "/proc/$(cat zombie)/stat") == Z ]] && break
+        sleep 0.1
+    done
+    one_line 1 "(a zombie)" "$quarry" stat "$(cat zombie)"
+    kill "$parent"
+}
+
+@test "who may not read a process is not told that it runs without Quarry" {
+    command -v setpriv >/dev/null && [ "$(id -u)" -eq 0 ] || skip "for root with setpriv"
+    setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace true || skip "it may not be dropped here"
+    LD_PRELOAD=$QUARRY_LIB setpriv --reuid 65534 --clear-groups sleep 20 3>&- &
+    local other=$!
+    sleep 0.3
+    one_line 1 "no permission" setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$quarry" stat "$other"
+    kill "$other"
+}
+
 @test "a process that ends while it is looked at is one line" {
     start "$quarry" run -- ./sleeper
     kill -9 "$pid"

@@ -377,12 +377,41 @@ static void name_the_moment(struct model *m)
     strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 }
 
+/* As the kernel says it in /proc/PID/stat, behind the name, which may contain anything; 0: there is no such process. */
+static char state_of(int pid)
+{
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    char *read = fgets(line, sizeof line, file), *name_end = strrchr(line, ')');
+    fclose(file);
+    return read && name_end && name_end[1] == ' ' ? name_end[2] : 0;
+}
+
 static int complain_access(const char *command, int pid)
 {
     if (errno == EACCES || errno == EPERM)
         return complain(EXIT_FINDING, "%s: %d: no permission to look into this process (same user, or root)",
                         command, pid);
-    return complain(EXIT_FINDING, "%s: %d: no such process", command, pid);
+    char state = state_of(pid);
+    const char *why = !state         ? "no such process"
+                      : state == 'Z' ? "it has ended, or its main thread has (a zombie)"
+                                     : "it has no memory of its own (a thread of the kernel?)";
+    return complain(EXIT_FINDING, "%s: %d: %s", command, pid, why);
+}
+
+/* The list of mappings may be open to who may not read them. */
+static bool may_read(int pid, const struct maps *maps)
+{
+    char byte;
+    for (size_t i = 0; i < maps->count; i++) {
+        if (may_hold_layout(&maps->list[i]))
+            return read_process(&pid, maps->list[i].from, &byte, 1) == 1 ||
+                   (errno != EPERM && errno != EACCES);
+    }
+    return true;
 }
 
 int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m)
@@ -401,6 +430,8 @@ int capture_process(const char *command, int pid, const struct capture_options *
         .m = m,
         .plan = {.depth = options->whole ? QUARRY_NEED_CELLS : QUARRY_NEED_MARKS, .rehearsal = true}};
     l.layout = find_layout(pid, &m->maps);
+    if (!l.layout && !may_read(pid, &m->maps))
+        return complain_access(command, pid);
     if (!l.layout)
         return complain(EXIT_FINDING, "%s: %d: %s runs without Quarry", command, pid, m->executable);
     const struct map *data = maps_find(&m->maps, l.layout);
