@@ -175,21 +175,12 @@ static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
     run->next = NULL;
 }
 
-/*
- * An empty run that is the only one with free cells of its class: its thread may want it, or the next that has this cache. Where threads come and go, all
- * they have would else pass through the zone, whose lock is one for all. What nobody wants goes with the next tick.
- */
-static bool is_spare(const struct qy_tcache *t, const struct qy_run *run)
-{
-    return run->next == run && (qy_options.decay || !qy_load_relaxed(&t->orphaned));
-}
-
-/* A run that was full is listed again; an empty one that is not spare goes home. */
+/* A run that was full is listed again; an empty one goes home, unless it is the only one and there is a thread that may want it. */
 static QY_NOINLINE void list_or_drop_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->next)
         list_run_locked(t, run);
-    if (qy_run_is_empty(run) && !is_spare(t, run)) {
+    if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->orphaned))) {
         unlist_run_locked(t, run);
         qy_zone_put(run);
     }
@@ -243,7 +234,7 @@ static bool tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge p
     bool all = true;
     for (struct qy_run *next; run; run = next, runs++) {
         next = run->next == t->runs[cls] ? NULL : run->next;
-        if (qy_run_is_empty(run) && (purge != QY_KEEP || !is_spare(t, run))) {
+        if (qy_run_is_empty(run)) {
             unlist_run_locked(t, run);
             qy_zone_put(run);
         } else if (purge != QY_KEEP) {
