@@ -13,6 +13,7 @@
 #include "api/fork.h"
 #include "api/init.h"
 #include "api/redirect.h"
+#include "api/symbols.h"
 #include "base/atomic.h"
 #include "base/lock.h"
 
@@ -31,19 +32,9 @@ static struct {
     void *register_atfork, *fork, *forkpty, *daemon;
 } next;
 
-static void *behind(void **known, const char *name)
-{
-    void *found = qy_load_relaxed(known);
-    if (QY_UNLIKELY(!found)) {
-        found = dlsym(RTLD_NEXT, name);
-        qy_store_relaxed(known, found);
-    }
-    return found;
-}
-
 static int register_behind(handler *before, handler *parent, handler *child, void *library)
 {
-    __typeof(__register_atfork) *theirs = behind(&next.register_atfork, "__register_atfork");
+    __typeof(__register_atfork) *theirs = qy_symbol_behind(&next.register_atfork, "__register_atfork");
     return theirs(before, parent, child, library);
 }
 
@@ -88,7 +79,7 @@ static void prepare(void)
 static pid_t fork_after_handlers(void)
 {
     prepare();
-    __typeof(fork) *theirs = behind(&next.fork, "fork");
+    __typeof(fork) *theirs = qy_symbol_behind(&next.fork, "fork");
     return theirs();
 }
 
@@ -98,24 +89,24 @@ QY_EXPORT pid_t __fork(void) __attribute__((alias("fork_after_handlers"), copy(f
 QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
 {
     prepare();
-    __typeof(forkpty) *theirs = behind(&next.forkpty, "forkpty");
+    __typeof(forkpty) *theirs = qy_symbol_behind(&next.forkpty, "forkpty");
     return theirs(terminal, name, mode, size);
 }
 
 QY_EXPORT int daemon(int keep_folder, int keep_files)
 {
     prepare();
-    __typeof(daemon) *theirs = behind(&next.daemon, "daemon");
+    __typeof(daemon) *theirs = qy_symbol_behind(&next.daemon, "daemon");
     return theirs(keep_folder, keep_files);
 }
 
 /* Who opened this library with dlopen, or has another before it, does not fork through it. */
 void qy_fork_init(void)
 {
-    behind(&next.register_atfork, "__register_atfork");
-    behind(&next.fork, "fork");
-    behind(&next.forkpty, "forkpty");
-    behind(&next.daemon, "daemon");
+    qy_symbol_behind(&next.register_atfork, "__register_atfork");
+    qy_symbol_behind(&next.fork, "fork");
+    qy_symbol_behind(&next.forkpty, "forkpty");
+    qy_symbol_behind(&next.daemon, "daemon");
     if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
         register_ours();
 }

@@ -79,12 +79,8 @@ static QY_COLD void redirect_libc(void)
 /* It must end in a jump: by the address it will return to, libc knows whose RUNPATH to search. */
 QY_EXPORT void *dlopen(const char *file, int mode)
 {
-    static void *(*next)(const char *file, int mode); /* atomic: the one behind ours, whoever asks first */
-    void *(*open)(const char *, int) = qy_load_relaxed(&next);
-    if (QY_UNLIKELY(!open)) {
-        *(void **)&open = dlsym(RTLD_NEXT, "dlopen");
-        qy_store_relaxed(&next, open);
-    }
+    static void *next;
+    __typeof(dlopen) *open = qy_symbol_behind(&next, "dlopen");
     if (mode & RTLD_DEEPBIND)
         redirect_libc();
     return open(file, mode);

@@ -34,4 +34,7 @@ QY_INLINE void *qy_symbol_value(const struct qy_symbols *s, const ElfW(Sym) * sy
     return (void *)(s->base + symbol->st_value);
 }
 
+/* The function of that name behind ours, which whoever asks first puts into *known (atomic): all find the same. */
+void *qy_symbol_behind(void **known, const char *name);
+
 #endif

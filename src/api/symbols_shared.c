@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "base/atomic.h"
+
 bool qy_symbols_of(const void *address, struct qy_symbols *s)
 {
     Dl_info info;
@@ -65,4 +67,14 @@ ElfW(Sym) * qy_symbol_named(const struct qy_symbols *s, const char *name, const 
             return &s->table[i];
     }
     return NULL;
+}
+
+void *qy_symbol_behind(void **known, const char *name)
+{
+    void *found = qy_load_relaxed(known);
+    if (QY_UNLIKELY(!found)) {
+        found = dlsym(RTLD_NEXT, name);
+        qy_store_relaxed(known, found);
+    }
+    return found;
 }
