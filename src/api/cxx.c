@@ -42,7 +42,7 @@ static QY_NOINLINE void *new_medium(struct qy_tcache *t, size_t size)
     return QY_LIKELY(mem != NULL) ? mem : new_uncached(size);
 }
 
-OPERATOR(void *, _Znwm, size_t size) /* operator new(size_t) */
+QY_OPERATOR(void *, _Znwm, size_t size) /* operator new(size_t) */
 {
     struct qy_tcache *t = qy_self;
     if (QY_UNLIKELY(!qy_tcache_serves(t, size)))
@@ -51,80 +51,80 @@ OPERATOR(void *, _Znwm, size_t size) /* operator new(size_t) */
     return QY_LIKELY(mem != NULL) ? mem : new_uncached(size);
 }
 
-OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */
+QY_OPERATOR(void *, _Znam, size_t size) /* operator new[](size_t) */
 {
     return _Znwm(size);
 }
 
-OPERATOR(void *, _ZnwmSt11align_val_t, size_t size, size_t alignment)
+QY_OPERATOR(void *, _ZnwmSt11align_val_t, size_t size, size_t alignment)
 {
     void *mem = qy_block_take_aligned(alignment, size);
     return QY_LIKELY(mem != NULL) ? mem : new_failed(size, alignment);
 }
 
-OPERATOR(void *, _ZnamSt11align_val_t, size_t size, size_t alignment)
+QY_OPERATOR(void *, _ZnamSt11align_val_t, size_t size, size_t alignment)
 {
     return _ZnwmSt11align_val_t(size, alignment);
 }
 
-OPERATOR(void, _ZdlPv, void *mem) /* operator delete(void *) */
+QY_OPERATOR(void, _ZdlPv, void *mem) /* operator delete(void *) */
 {
     qy_block_free(mem);
 }
 
-OPERATOR(void, _ZdaPv, void *mem) /* operator delete[](void *) */
+QY_OPERATOR(void, _ZdaPv, void *mem) /* operator delete[](void *) */
 {
     _ZdlPv(mem);
 }
 
-OPERATOR(void, _ZdlPvm, void *mem, UNUSED size_t size)
+QY_OPERATOR(void, _ZdlPvm, void *mem, QY_UNUSED size_t size)
 {
     _ZdlPv(mem);
 }
 
-OPERATOR(void, _ZdaPvm, void *mem, UNUSED size_t size)
+QY_OPERATOR(void, _ZdaPvm, void *mem, QY_UNUSED size_t size)
 {
     _ZdaPv(mem);
 }
 
-OPERATOR(void, _ZdlPvRKSt9nothrow_t, void *mem, UNUSED const struct nothrow *tag)
+QY_OPERATOR(void, _ZdlPvRKSt9nothrow_t, void *mem, QY_UNUSED const struct nothrow *tag)
 {
     _ZdlPv(mem);
 }
 
-OPERATOR(void, _ZdaPvRKSt9nothrow_t, void *mem, UNUSED const struct nothrow *tag)
+QY_OPERATOR(void, _ZdaPvRKSt9nothrow_t, void *mem, QY_UNUSED const struct nothrow *tag)
 {
     _ZdaPv(mem);
 }
 
-OPERATOR(void, _ZdlPvSt11align_val_t, void *mem, UNUSED size_t alignment)
+QY_OPERATOR(void, _ZdlPvSt11align_val_t, void *mem, QY_UNUSED size_t alignment)
 {
     qy_block_free(mem);
 }
 
-OPERATOR(void, _ZdaPvSt11align_val_t, void *mem, size_t alignment)
+QY_OPERATOR(void, _ZdaPvSt11align_val_t, void *mem, size_t alignment)
 {
     _ZdlPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdlPvmSt11align_val_t, void *mem, UNUSED size_t size, size_t alignment)
+QY_OPERATOR(void, _ZdlPvmSt11align_val_t, void *mem, QY_UNUSED size_t size, size_t alignment)
 {
     _ZdlPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdaPvmSt11align_val_t, void *mem, UNUSED size_t size, size_t alignment)
+QY_OPERATOR(void, _ZdaPvmSt11align_val_t, void *mem, QY_UNUSED size_t size, size_t alignment)
 {
     _ZdaPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
-         UNUSED const struct nothrow *tag)
+QY_OPERATOR(void, _ZdlPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
+            QY_UNUSED const struct nothrow *tag)
 {
     _ZdlPvSt11align_val_t(mem, alignment);
 }
 
-OPERATOR(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
-         UNUSED const struct nothrow *tag)
+QY_OPERATOR(void, _ZdaPvSt11align_val_tRKSt9nothrow_t, void *mem, size_t alignment,
+            QY_UNUSED const struct nothrow *tag)
 {
     _ZdaPvSt11align_val_t(mem, alignment);
 }

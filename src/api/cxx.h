@@ -11,10 +11,10 @@ struct nothrow; /* std::nothrow_t */
 typedef void (*qy_new_handler)(void);
 extern qy_new_handler _ZSt15get_new_handlerv(void) __attribute__((weak)); /* std::get_new_handler() */
 
-#define OPERATOR(type, name, ...)                           \
+#define QY_OPERATOR(type, name, ...)                        \
     QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__); \
     type name(__VA_ARGS__)
-#define UNUSED __attribute__((unused))
+#define QY_UNUSED __attribute__((unused))
 
 /* Our own throwing forms, whatever the program has in their place. */
 QY_OURS void *qy_cxx_new(size_t size);

@@ -19,7 +19,6 @@ QY_EXPORT void *reallocarray(void *mem, size_t count, size_t size)
     return realloc(mem, bytes);
 }
 
-void cfree(void *mem);
 QY_EXPORT void cfree(void *mem)
 {
     free(mem);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -55,8 +56,12 @@ void qy_init_slow(void)
         qy_fork_init(); /* may allocate, so it comes last */
 }
 
-/* Where a report goes. Many programs close stderr when they end, to see whether all of it was written. */
+/*
+ * Where a report goes. Many programs close stderr when they end, to see whether all of it was written. Some close all files, and may have one of their
+ * own by that number then: it is known by what it was.
+ */
 static int report_fd = -1;
+static struct stat report_file;
 
 /* Beyond the numbers that a program may count on. */
 #define REPORT_FD_AT_LEAST 200
@@ -66,13 +71,22 @@ static __attribute__((constructor)) void init_at_load(void)
     qy_init();
     if (qy_options.stats)
         report_fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
+    if (report_fd >= 0)
+        fstat(report_fd, &report_file);
+}
+
+static bool report_fd_is_ours(void)
+{
+    struct stat now;
+    return report_fd >= 0 && fstat(report_fd, &now) == 0 && now.st_dev == report_file.st_dev &&
+           now.st_ino == report_file.st_ino;
 }
 
 static __attribute__((destructor)) void report_at_exit(void)
 {
     if (!qy_options.stats)
         return;
-    if (report_fd >= 0 && syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
+    if (report_fd_is_ours() && syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
         syscall(SYS_dup3, report_fd, STDERR_FILENO, O_CLOEXEC);
     malloc_stats();
 }

@@ -56,7 +56,7 @@ QY_INLINE bool took(bool ours, size_t size, size_t alignment, void **mem)
     return QY_LIKELY(ours) && (QY_LIKELY((*mem = take(size, alignment)) != NULL) || !may_throw());
 }
 
-OPERATOR(void *, _ZnwmRKSt9nothrow_t, size_t size, const struct nothrow *tag)
+QY_OPERATOR(void *, _ZnwmRKSt9nothrow_t, size_t size, const struct nothrow *tag)
 {
     static void *known;
     void *mem;
@@ -66,7 +66,7 @@ OPERATOR(void *, _ZnwmRKSt9nothrow_t, size_t size, const struct nothrow *tag)
     return theirs ? theirs(size, tag) : _Znwm(size);
 }
 
-OPERATOR(void *, _ZnamRKSt9nothrow_t, size_t size, const struct nothrow *tag)
+QY_OPERATOR(void *, _ZnamRKSt9nothrow_t, size_t size, const struct nothrow *tag)
 {
     static void *known;
     void *mem;
@@ -76,7 +76,8 @@ OPERATOR(void *, _ZnamRKSt9nothrow_t, size_t size, const struct nothrow *tag)
     return theirs ? theirs(size, tag) : _Znam(size);
 }
 
-OPERATOR(void *, _ZnwmSt11align_val_tRKSt9nothrow_t, size_t size, size_t alignment, const struct nothrow *tag)
+QY_OPERATOR(void *, _ZnwmSt11align_val_tRKSt9nothrow_t, size_t size, size_t alignment,
+            const struct nothrow *tag)
 {
     static void *known;
     void *mem;
@@ -86,7 +87,8 @@ OPERATOR(void *, _ZnwmSt11align_val_tRKSt9nothrow_t, size_t size, size_t alignme
     return theirs ? theirs(size, alignment, tag) : _ZnwmSt11align_val_t(size, alignment);
 }
 
-OPERATOR(void *, _ZnamSt11align_val_tRKSt9nothrow_t, size_t size, size_t alignment, const struct nothrow *tag)
+QY_OPERATOR(void *, _ZnamSt11align_val_tRKSt9nothrow_t, size_t size, size_t alignment,
+            const struct nothrow *tag)
 {
     static void *known;
     void *mem;

@@ -68,8 +68,8 @@ struct qy_run {
     uint32_t announced;                 /* atomic: cells that others give back, not yet collected */
     uint64_t remote_bits[QY_RUN_WORDS]; /* atomic: freed by others, not yet collected */
 
-    struct qy_run *newer,
-        *older; /* in the zone, where it has headers: what came home after and before it of its class */
+    /* In the zone, while it has headers: what of its class came home after it, and before. */
+    struct qy_run *newer, *older;
 };
 
 struct qy_class {

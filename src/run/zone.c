@@ -297,7 +297,7 @@ size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most)
     return count;
 }
 
-/* Takes the free runs from index `from` on out of both lists. */
+/* Takes the free runs from index `from` on out of all lists. */
 static void forget_locked(size_t from)
 {
     for (struct qy_run *run = qy_zone.dirty; run; run = run->next) {

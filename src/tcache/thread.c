@@ -164,11 +164,12 @@ static void retire(struct qy_tcache *t)
 /*
  * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the thread had. So the cache stays until
  * the second round, which what is set in the first one brings about. (Not the last: a thread may begin to allocate in its destructors.)
+ *
+ * What the key held is not looked at: the keys of a second libc, in another namespace, hold what they do in the same place.
  */
 static void thread_died(void *unused)
 {
-    (void)
-        unused; /* a second libc in the process, of another namespace, has keys of its own, but the same place for what they hold */
+    (void)unused;
     struct qy_tcache *t = qy_self;
     if (t == &qy_tcache_none || t == &qy_tcache_dead)
         return;

@@ -83,6 +83,17 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
     done
 }
 
+@test "--stats writes to no file that the program has in its place" {
+    "$quarry" run --stats python3 -c '
+import os
+mine = os.open("mine", os.O_CREAT | os.O_WRONLY)
+os.closerange(200, 300)
+os.dup2(mine, 200)
+os.close(2)'
+    [ -e mine ]
+    [ ! -s mine ]
+}
+
 @test "QUARRY_CONF is the environment's, then --classic and --stats, then --conf" {
     show='echo "$QUARRY_CONF"'
     run --separate-stderr "$quarry" run -- sh -c "$show"

@@ -218,7 +218,10 @@ const char *stop_process(int pid, struct stop *s)
     /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
     setpriority(PRIO_PROCESS, 0, -20);
     prctl(PR_SET_TIMERSLACK, 1UL); /* moments are shorter than what the kernel adds to a sleep */
-    return stop_new_threads(s, s->from_us + PATIENCE_US);
+    const char *why = stop_new_threads(s, s->from_us + PATIENCE_US);
+    if (why)
+        setpriority(PRIO_PROCESS, 0, s->nice);
+    return why;
 }
 
 /* ---- out of what it is inside of ---- */
