@@ -91,6 +91,15 @@ static bool add(struct qy_mapped_entry e)
     return done;
 }
 
+/* While the block is in the register: who takes it out may unmap it. */
+static void check_header_locked(const struct qy_mapped_entry *e)
+{
+    QY_ASSERT(qy_lock_held(&qy_mapped.lock));
+    const struct qy_chunk *c = qy_mem_chunk((void *)e->mem);
+    if (c->size != (e->size | QY_IS_MMAPPED) || c->prev_size != e->before)
+        qy_fatal(QY_CORRUPTED_HEADER, (void *)e->mem, "the size before this mapped block was written over");
+}
+
 /* Copies the entry of `mem` out, and removes it when asked to. */
 static bool look_up(uintptr_t mem, struct qy_mapped_entry *found, bool take)
 {
@@ -98,6 +107,7 @@ static bool look_up(uintptr_t mem, struct qy_mapped_entry *found, bool take)
     struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked(mem) : NULL;
     bool known = e && e->mem;
     if (known) {
+        check_header_locked(e);
         *found = *e;
         if (take)
             remove_locked(e);
@@ -150,20 +160,10 @@ void *qy_mapped_take(size_t request, size_t alignment)
     return NULL;
 }
 
-static void check_header(const struct qy_mapped_entry *e)
-{
-    const struct qy_chunk *c = qy_mem_chunk((void *)e->mem);
-    if (c->size != (e->size | QY_IS_MMAPPED) || c->prev_size != e->before)
-        qy_fatal(QY_CORRUPTED_HEADER, (void *)e->mem, "the size before this mapped block was written over");
-}
-
 bool qy_mapped_find(const void *mem)
 {
     struct qy_mapped_entry e;
-    if (!look_up((uintptr_t)mem, &e, false))
-        return false;
-    check_header(&e);
-    return true;
+    return look_up((uintptr_t)mem, &e, false);
 }
 
 /* M-22: what the program frees is likely to be asked for again, so from now on it comes from the heap. */
@@ -183,7 +183,6 @@ size_t qy_mapped_free(void *mem)
     /* Two threads freeing the same block: one finds it gone. */
     if (!look_up((uintptr_t)mem, &e, true))
         qy_fatal(QY_DOUBLE_FREE, mem, "this mapped block was freed by another thread at the same time");
-    check_header(&e);
     adapt_thresholds(e.size);
     QY_PROBE(MAPPED, GONE, mem, e.size);
     unmap((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before);
@@ -197,7 +196,7 @@ size_t qy_mapped_free(void *mem)
 static void *resize_locked(struct qy_mapped_entry *e, size_t request)
 {
     QY_ASSERT(qy_lock_held(&qy_mapped.lock));
-    check_header(e);
+    check_header_locked(e);
     struct qy_mapped_entry old = *e;
     size_t bytes = qy_align_up(request + QY_HEADER_BYTES + old.before, qy_page_bytes);
     if (bytes < request)
