@@ -55,6 +55,7 @@
     X(MPROTECT, "mprotect")                                 \
     X(MADVISE, "madvise")                                   \
     X(ADVISED, "advised")                                   \
+    X(POPULATED, "populated")                               \
     X(MREMAP, "mremap")
 
 #define QY_PROBE_ENUM(name, text) QY_AT_##name,

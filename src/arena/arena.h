@@ -23,6 +23,9 @@ struct qy_arena {
     struct qy_chunk *remainder; /* M-17: the last remainder */
     char *marked_to;         /* behind top_end, marks may be resident up to here; all zero in what they say */
     uintptr_t clean_from;    /* within top, memory from here on was never used: it reads as zero */
+    uintptr_t resident_to;   /* up to here it is resident, as far as one knows; not before clean_from */
+    uintptr_t watched_from;  /* since here, and up to resident_to, pages came one by one */
+    uintptr_t dense_to;      /* up to here blocks are believed to be used throughout */
     struct qy_subheap *heap; /* the newest sub-heap */
     struct qy_break brk;     /* of the main arena only */
     void *inbox;             /* atomic: blocks freed by threads that found the lock taken; newest first */

@@ -84,7 +84,7 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
     if (a->top)
         retire_top_locked(a);
     /* The program may have used the page that the break lay in. */
-    a->clean_from = qy_align_up((uintptr_t)piece.from + QY_HEADER_BYTES, qy_page_bytes);
+    qy_arena_set_clean_locked(a, qy_align_up((uintptr_t)piece.from + QY_HEADER_BYTES, qy_page_bytes));
     qy_arena_set_top_locked(a, (struct qy_chunk *)piece.from, piece.to);
     a->heap = NULL;
     return true;
@@ -120,7 +120,7 @@ static bool new_subheap_locked(struct qy_arena *a, size_t size)
         retire_top_locked(a);
     a->heap = heap;
     struct qy_chunk *first = qy_subheap_first(heap);
-    a->clean_from = (uintptr_t)qy_chunk_mem(first);
+    qy_arena_set_clean_locked(a, (uintptr_t)qy_chunk_mem(first));
     qy_arena_set_top_locked(a, first, (char *)heap + heap->size);
     return true;
 }

@@ -70,6 +70,7 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     QY_PROBE(TOP, TOOK, c, size);
     *clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(c));
     a->clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(top));
+    a->resident_to = qy_max(a->resident_to, qy_align_up((uintptr_t)qy_chunk_mem(top), qy_page_bytes));
     return c;
 }
 
@@ -225,6 +226,7 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
     a->top = block_in(front, r);
     if (a->top != front)
         file_front_locked(a, front, a->top);
+    qy_arena_fault_ahead_locked(a, r->size);
     void *mem = hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
     if (QY_UNLIKELY(qy_may_be_huge(r->size)))
         expect_use_locked(a, mem, r);
@@ -258,14 +260,14 @@ static bool is_large(const struct qy_request *r)
  */
 static bool may_come_from_top(const struct qy_arena *a, const struct qy_request *r)
 {
-    return qy_options.classic || !is_large(r) || a->clean_from > (uintptr_t)a->top + needed(r);
+    return qy_options.classic || !is_large(r) || a->resident_to > (uintptr_t)a->top + needed(r);
 }
 
 /* A mapping will serve: what top holds resident for nobody goes back first, up to as much. */
 static void make_way_locked(struct qy_arena *a, const struct qy_request *r)
 {
     size_t top = qy_arena_top_size(a);
-    if (top && a->clean_from > (uintptr_t)a->top + qy_page_bytes)
+    if (top && a->resident_to > (uintptr_t)a->top + qy_page_bytes)
         qy_arena_trim_top_locked(a, top - qy_min(top, r->size));
 }
 

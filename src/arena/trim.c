@@ -23,8 +23,8 @@ static void shrunk(struct qy_arena *a, size_t bytes)
     a->top_end -= bytes;
     QY_PROBE(TOP, TRIMMED, a->top_end, bytes);
     qy_chunk_resize_free(a->top, qy_chunk_size(a->top) - bytes);
-    if (a->clean_from > (uintptr_t)a->top_end)
-        a->clean_from = (uintptr_t)a->top_end;
+    a->clean_from = qy_min(a->clean_from, (uintptr_t)a->top_end);
+    a->resident_to = qy_min(a->resident_to, (uintptr_t)a->top_end);
     if (a->marked_to < a->top_end + bytes)
         a->marked_to = a->top_end + bytes;
     if ((size_t)(a->marked_to - a->top_end) > (qy_options.decay ? MARKED_AT_MOST : MARKED_WITHOUT_TICKS))
@@ -59,7 +59,7 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
         qy_bin_unlink(&a->bins, top);
         qy_chunk_unmark(fence);
     }
-    a->clean_from = (uintptr_t)prev + prev->size;
+    qy_arena_set_clean_locked(a, (uintptr_t)prev + prev->size);
     qy_arena_set_top_locked(a, top, (char *)prev + prev->size);
     return true;
 }

@@ -16,6 +16,10 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* As long as 512 small pages take on a slow machine. */
 #define SLOW_HUGE_NS 1000000
 
@@ -150,15 +154,39 @@ void *qy_pages_map_huge(size_t bytes, const char *name)
     return at;
 }
 
-bool qy_page_is_resident(const void *address)
+bool qy_pages_populate(void *at, size_t bytes)
+{
+    static bool refused; /* atomic */
+    if (qy_load_relaxed(&refused))
+        return false;
+    int saved = errno;
+    bool done = madvise(at, bytes, MADV_POPULATE_WRITE) == 0;
+    QY_PROBE(KERNEL, POPULATED, at, bytes);
+    /* Before Linux 5.14; and a sandbox's filter that does not know the advice. */
+    if (!done && (errno == EINVAL || errno == EPERM || errno == ENOSYS))
+        qy_store_relaxed(&refused, true);
+    errno = saved;
+    return done;
+}
+
+bool qy_pages_are_resident(const void *at, size_t bytes)
 {
     int saved = errno;
-    unsigned char state;
-    bool resident =
-        mincore((void *)qy_align_down((uintptr_t)address, qy_page_bytes), qy_page_bytes, &state) == 0 &&
-        (state & 1);
+    unsigned char states[64];
+    size_t resident = 0, pages = bytes >> qy_page_shift;
+    QY_ASSERT(pages <= sizeof states);
+    if (mincore((void *)at, bytes, states) == 0) {
+        for (size_t i = 0; i < pages; i++)
+            resident += states[i] & 1;
+    }
     errno = saved;
-    return resident;
+    return resident == pages;
+}
+
+bool qy_page_is_resident(const void *address)
+{
+    return qy_pages_are_resident((const void *)qy_align_down((uintptr_t)address, qy_page_bytes),
+                                 qy_page_bytes);
 }
 
 bool qy_pages_commit(void *at, size_t bytes, const char *name)

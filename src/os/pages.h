@@ -59,8 +59,17 @@ bool qy_pages_take_huge(void *at);
 /* As qy_pages_map, with the wish, at a multiple of QY_HUGE_BYTES. The first page is taken. */
 void *qy_pages_map_huge(size_t bytes, const char *name);
 
+/*
+ * Makes pages resident that will be used soon, as if each had been written: in one call of the kernel instead of a fault for each.
+ * False: they come one by one. A kernel that cannot do it, or may not, is not asked again.
+ */
+bool qy_pages_populate(void *at, size_t bytes);
+
 /* Whether the page of an address is resident; any address will do. */
 bool qy_page_is_resident(const void *address);
+
+/* Whether all of these are, 64 at most. */
+bool qy_pages_are_resident(const void *at, size_t bytes);
 
 /* Makes reserved pages readable and writable. */
 bool qy_pages_commit(void *at, size_t bytes, const char *name);

@@ -140,10 +140,21 @@ static void set_free(struct qy_run *run, unsigned from, unsigned to)
     run->first_word = (uint8_t)qy_min(run->first_word, from / 64);
 }
 
+/* The page that is about to be carved, and those behind it. What is resident before it is carved is stale. */
+static void fault_ahead(struct qy_run *run, unsigned page)
+{
+    unsigned resident = (unsigned)(run->carved | run->stale | (qy_run_all_pages() + 1u)) >> page;
+    unsigned count = (unsigned)qy_min(qy_low_bit(resident), run->ahead + 1u);
+    if (count > 1 && qy_pages_populate(qy_run_base(run) + page * qy_page_bytes, count * qy_page_bytes))
+        run->stale = (uint16_t)(run->stale | ((1u << count) - 1) << page);
+}
+
 static void carve_page(struct qy_run *run)
 {
     const struct qy_class *k = &qy_classes[run->cls];
     unsigned page = qy_low_bit(~(uint64_t)run->carved);
+    if (run->ahead)
+        fault_ahead(run, page);
     struct range headers = headers_in_page(run, page);
     uint64_t header = qy_key_when_free(k->key);
     char *cell = cell_at(run, headers.from);

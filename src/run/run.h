@@ -60,6 +60,7 @@ struct qy_run {
     uint16_t stale; /* bit p: of these, resident all the same: from an earlier use, or part of a huge page */
     uint16_t idle;  /* bit p: at the last tick, no block lay in page p */
     uint16_t due;   /* bit p: at the last two, and still to be given back */
+    uint16_t ahead; /* so many pages become resident with one that is carved: its owner says */
     uint16_t
         ready; /* in the zone: bit p: page p is stale, and has the headers of the class still, all free */
     uint64_t free_bits[QY_RUN_WORDS];

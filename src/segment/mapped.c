@@ -214,12 +214,32 @@ static void *resize_locked(struct qy_mapped_entry *e, size_t request)
     return (void *)now.mem;
 }
 
+/*
+ * Who grows a block that he has used to its end will use what it grows by: all of it, when that is little beside what he has. But for the last
+ * page, which tells the next time whether he did (docs/decisions/0021-faulting-ahead.md).
+ */
+#define AHEAD_SHARE 8
+
+static void fault_ahead(void *mem, size_t old_size, size_t request)
+{
+    char *end = (char *)qy_mem_chunk(mem) + old_size;
+    uintptr_t last = qy_align_down((uintptr_t)mem + request - 1, qy_page_bytes);
+    if (!qy_options.fault_ahead || last <= (uintptr_t)end + qy_page_bytes || !qy_page_is_resident(end - 1))
+        return;
+    size_t ahead = qy_min(last - (uintptr_t)end, qy_align_down(old_size / AHEAD_SHARE, qy_page_bytes));
+    if (ahead > qy_page_bytes)
+        qy_pages_populate(end, ahead);
+}
+
 void *qy_mapped_resize(void *mem, size_t request)
 {
     qy_lock(&qy_mapped.lock);
     struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked((uintptr_t)mem) : NULL;
-    void *resized = e && e->mem ? resize_locked(e, request) : NULL;
+    size_t old_size = e && e->mem ? e->size : 0;
+    void *resized = old_size ? resize_locked(e, request) : NULL;
     qy_unlock(&qy_mapped.lock);
+    if (resized)
+        fault_ahead(resized, old_size, request);
     return resized;
 }
 

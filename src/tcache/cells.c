@@ -175,14 +175,21 @@ static void unlist_run_locked(struct qy_tcache *t, struct qy_run *run)
     run->next = NULL;
 }
 
+/* An empty one goes home. */
+static void drop_run_locked(struct qy_tcache *t, struct qy_run *run)
+{
+    unlist_run_locked(t, run);
+    t->owned[run->cls]--;
+    qy_zone_put(run);
+}
+
 /* A run that was full is listed again; an empty one goes home, unless it is the only one and there is a thread that may want it. */
 static QY_NOINLINE void list_or_drop_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->next)
         list_run_locked(t, run);
     if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->orphaned))) {
-        unlist_run_locked(t, run);
-        qy_zone_put(run);
+        drop_run_locked(t, run);
     }
 }
 
@@ -235,8 +242,7 @@ static bool tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge p
     for (struct qy_run *next; run; run = next, runs++) {
         next = run->next == t->runs[cls] ? NULL : run->next;
         if (qy_run_is_empty(run)) {
-            unlist_run_locked(t, run);
-            qy_zone_put(run);
+            drop_run_locked(t, run);
         } else if (purge != QY_KEEP) {
             qy_run_purge(run, purge, most);
             all &= !run->due;
@@ -412,10 +418,18 @@ void qy_cells_flush_all(struct qy_tcache *t)
     }
 }
 
+/* Where there are many runs of a class already, their pages come several at a time: as many as there are runs, so a 16th of them at most is resident before its time. */
+static unsigned pages_ahead(const struct qy_tcache *t, unsigned cls)
+{
+    return qy_options.fault_ahead ? (unsigned)qy_min(t->owned[cls], QY_RUN_BYTES / qy_page_bytes) : 0;
+}
+
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
 {
     struct qy_run *run = t->runs[cls];
     if (!run && (run = qy_zone_take(t, cls)) != NULL) {
+        run->ahead = (uint16_t)pages_ahead(t, cls);
+        t->owned[cls]++;
         qy_run_start(run, cls, t);
         list_run_locked(t, run);
     }

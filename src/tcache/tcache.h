@@ -98,8 +98,9 @@ struct qy_tcache {
     bool main_thread;
     bool dying; /* the first destructors of its thread run: see thread_died */
 
-    struct qy_lock lock QY_ALIGNED(64); /* guards the next four, and the owner's part of every run */
+    struct qy_lock lock QY_ALIGNED(64); /* guards the next five, and the owner's part of every run */
     struct qy_run *runs[QY_CLASSES];    /* runs with free cells: rings; cells are taken from the first */
+    uint32_t owned[QY_CLASSES];         /* runs of each class, with free cells or without */
     struct qy_run *inbox_rest;          /* taken out of the inbox, not yet collected */
     unsigned sweep;                     /* the class whose runs are looked at next for idle pages; 0: none */
     bool sweep_aged;                    /* it was, but not all that is due has gone */

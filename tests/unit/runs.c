@@ -142,6 +142,40 @@ static void taken_again(void **state)
     }
 }
 
+/* Pages that come ahead hold no block, and go back as idle ones do; none comes twice, none beyond the run. */
+static void pages_come_ahead(void **state)
+{
+    (void)state;
+    unsigned pages = QY_RUN_BYTES / qy_page_bytes;
+    if (pages < 16)
+        skip();
+    for (unsigned ahead = 0; ahead <= pages; ahead++) {
+        struct qy_run *run = qy_zone_take(&owner, 4);
+        assert_non_null(run);
+        run->ready = run->stale = 0;
+        assert_true(qy_pages_purge(qy_run_base(run), QY_RUN_BYTES));
+        qy_run_start(run, 4, &owner);
+        run->ahead = (uint16_t)ahead;
+        run->stale = 1 << 9; /* resident already: none is asked for again */
+        assert_int_equal(qy_run_take(run, cells + QY_RUN_MAX_CELLS, 1), 1);
+        assert_int_equal(run->carved, 1);
+        unsigned came = (unsigned)__builtin_popcount(run->stale) - 1;
+        if (!ahead || came) /* a kernel that can */
+            assert_int_equal(came, qy_min(ahead, 8));
+        for (unsigned page = 0; page < pages; page++)
+            assert_int_equal(qy_page_is_resident(qy_run_base(run) + page * qy_page_bytes), page <= came);
+        qy_run_check(run);
+        put(run, cells + QY_RUN_MAX_CELLS - 1, 1);
+        take_all(run);
+        assert_int_equal(run->carved, qy_run_all_pages());
+        assert_int_equal(run->stale, 0);
+        give_all(run, run->cells);
+        unsigned most = 100;
+        assert_int_equal(qy_run_purge(run, QY_PURGE_ALL, &most), pages);
+        qy_zone_put(run);
+    }
+}
+
 static void every_cell_once(void **state)
 {
     (void)state;
@@ -316,9 +350,10 @@ int main(void)
     r = rng_seeded(4);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strides_serve),         cmocka_unit_test(powers_serve),
-        cmocka_unit_test(every_cell_once),       cmocka_unit_test(taken_again),
-        cmocka_unit_test(idle_pages_go),         cmocka_unit_test(twice_is_fatal),
-        cmocka_unit_test(its_class_comes_first), cmocka_unit_test(broken_runs_are_found),
+        cmocka_unit_test(pages_come_ahead),      cmocka_unit_test(every_cell_once),
+        cmocka_unit_test(taken_again),           cmocka_unit_test(idle_pages_go),
+        cmocka_unit_test(twice_is_fatal),        cmocka_unit_test(its_class_comes_first),
+        cmocka_unit_test(broken_runs_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,6 +177,10 @@ static const struct {
      {"System call: madvise says whether {n} at {at} shall come in huge pages.",
       "系统调用 madvise：告诉内核 {at} 处 {n}是否使用大页。"}},
     {QY_AT_KERNEL,
+     QY_DID_POPULATED,
+     {"System call: madvise makes {n} at {at} resident, before a page fault for each page would.",
+      "系统调用 madvise：一次使 {at} 处 {n}常驻内存，免去逐页缺页。"}},
+    {QY_AT_KERNEL,
      QY_DID_MREMAP,
      {"System call: mremap, {n} at {at}.", "系统调用 mremap：变为 {at} 处的 {n}。"}},
 };
