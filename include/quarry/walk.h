@@ -131,7 +131,8 @@ struct quarry_run {
 struct quarry_cache {
     uint64_t address, bytes;
     uint32_t arena; /* index, or QUARRY_NONE: not used yet */
-    bool orphan;    /* no thread uses it */
+    uint32_t users; /* threads whose cells come from its runs */
+    bool orphan;    /* no thread uses it; others may its runs */
     bool locked;    /* a thread was at work on its runs */
     bool main_thread;
 };

@@ -16,7 +16,11 @@ static struct qy_arena *last = &qy_main_arena;
 static unsigned count = 1;
 
 /* M-31: arenas for each processor, unless arena_max says otherwise. */
-#define ARENAS_PER_CPU 8
+/* More than one for each processor take more memory, and no less time (docs/decisions/0022-shared-runs.md). ptmalloc's constant is 8. */
+static unsigned arenas_per_cpu(void)
+{
+    return qy_options.classic ? 8 : 1;
+}
 
 void qy_arena_init(void)
 {
@@ -29,10 +33,7 @@ static unsigned quota(void)
         return (unsigned)qy_options.arena_max;
     if (count <= qy_options.arena_test)
         return count + 1;
-    static unsigned cpus; /* asked once: under list_lock */
-    if (!cpus)
-        cpus = qy_limit_cpus();
-    return cpus * ARENAS_PER_CPU;
+    return qy_limit_cpus() * arenas_per_cpu();
 }
 
 static struct qy_arena *make_arena_locked(void)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
 
 static unsigned affinity_cpus(void)
@@ -55,9 +56,14 @@ static unsigned quota_cpus(void)
 
 unsigned qy_limit_cpus(void)
 {
-    int saved = errno;
-    unsigned cpus = (unsigned)qy_min(affinity_cpus(), quota_cpus());
-    errno = saved;
+    static unsigned known; /* atomic */
+    unsigned cpus = qy_load_relaxed(&known);
+    if (!cpus) {
+        int saved = errno;
+        cpus = (unsigned)qy_min(affinity_cpus(), quota_cpus());
+        errno = saved;
+        qy_store_relaxed(&known, cpus);
+    }
     return cpus;
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/compiler.h"
 
-/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. */
+/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. What they were when it was first asked. */
 unsigned qy_limit_cpus(void);
 
 /* Bytes of physical memory of the machine; 0 when unknown. */

@@ -188,7 +188,7 @@ static QY_NOINLINE void list_or_drop_locked(struct qy_tcache *t, struct qy_run *
 {
     if (!run->next)
         list_run_locked(t, run);
-    if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->orphaned))) {
+    if (qy_run_is_empty(run) && (run->next != run || qy_load_relaxed(&t->users) == 0)) {
         drop_run_locked(t, run);
     }
 }
@@ -269,6 +269,8 @@ static void check_runs_locked(struct qy_tcache *t)
 {
     QY_ASSERT(qy_lock_held(&t->lock));
     size_t in_rings = 0, with_cells = 0, runs = qy_zone_stats().used_once;
+    if (t->host != t && (t->inbox || t->inbox_rest))
+        qy_fatal("invariant", t, "I-56: a guest owns no runs");
     for (unsigned cls = 1; cls < QY_CLASSES; cls++) {
         struct qy_run *first = t->runs[cls], *run = first;
         for (; run; run = run->next == first ? NULL : run->next, in_rings++) {
@@ -318,9 +320,9 @@ static void notify(struct qy_run *run)
     do {
         run->inbox_next = head;
     } while (!qy_cas_release(&owner->inbox, &head, run)); /* publishes inbox_next to the owner */
-    /* Orders the push against `orphaned`: either the retiring thread sees our run, or we see that it retired. */
+    /* Orders the push against `users`: either the last of them sees our run when he retires, or we see that he has. */
     qy_fence_seq_cst();
-    if (QY_UNLIKELY(qy_load_relaxed(&owner->orphaned))) {
+    if (QY_UNLIKELY(qy_load_relaxed(&owner->users) == 0)) {
         qy_lock(&owner->lock);
         collect_locked(owner, ~0u);
         qy_unlock(&owner->lock);
@@ -345,22 +347,22 @@ static unsigned same_run(void *const *cells, unsigned from, unsigned count)
 /* The descriptors of a batch may be far apart: they are asked for so many cells before they are needed. */
 #define CELLS_AHEAD 6
 
-/* Puts our own cells, all of one class, back; what is not ours moves to the front of cells[]. Returns how many these are. */
-static unsigned put_own_cells(struct qy_tcache *t, unsigned cls, void **cells, unsigned count)
+/* Puts our host's cells, all of one class, back; what is not his moves to the front of cells[]. Returns how many these are. */
+static unsigned put_own_cells(struct qy_tcache *host, unsigned cls, void **cells, unsigned count)
 {
     const struct qy_class *k = &qy_classes[cls];
     void **others = cells, **const end = cells + count;
     struct qy_run *run = NULL;
     uintptr_t first = 0; /* of the cells of `run` */
-    qy_lock(&t->lock);
+    qy_lock(&host->lock);
     for (void **at = cells; at < end; at++) {
         if ((uintptr_t)*at - first >= QY_RUN_BYTES) {
             if (run)
-                run_changed_locked(t, run);
+                run_changed_locked(host, run);
             __builtin_prefetch(qy_run_of((uintptr_t)(end - at > CELLS_AHEAD ? at[CELLS_AHEAD] : end[-1])), 1);
             run = qy_run_of((uintptr_t)*at);
             first = qy_align_down((uintptr_t)*at, QY_RUN_BYTES) + k->first;
-            if (run->owner != t) {
+            if (run->owner != host) {
                 *others++ = *at;
                 run = NULL;
                 first = 0;
@@ -371,12 +373,12 @@ static unsigned put_own_cells(struct qy_tcache *t, unsigned cls, void **cells, u
         QY_PROBE(RUN, PUT, *at, k->stride);
     }
     if (run)
-        run_changed_locked(t, run);
-    qy_unlock(&t->lock);
+        run_changed_locked(host, run);
+    qy_unlock(&host->lock);
     return (unsigned)(others - cells);
 }
 
-/* Our own lock is not held here: for an owner without a thread we collect, which takes his. */
+/* Our host's lock is not held here: for an owner without a thread we collect, which takes his. */
 static void put_others_cells(void *const *cells, unsigned count)
 {
     for (unsigned i = 0, end; i < count; i = end) {
@@ -391,7 +393,7 @@ static void put_others_cells(void *const *cells, unsigned count)
 /* Returns how many of them were others'. */
 static unsigned put_cells(struct qy_tcache *t, unsigned cls, void **cells, unsigned count)
 {
-    unsigned others = t ? put_own_cells(t, cls, cells, count) : count;
+    unsigned others = t ? put_own_cells(t->host, cls, cells, count) : count;
     put_others_cells(cells, others);
     return others;
 }
@@ -478,9 +480,9 @@ static void *take_from(struct qy_tcache *t, unsigned cls)
     size_t room = stack->room;
     void *only, **cells = room ? t->slots + stack->base : &only;
     unsigned wanted = (unsigned)qy_min(1 + room / 2, CELLS_AT_MOST);
-    qy_lock(&t->lock);
-    unsigned count = take_cells_locked(t, cls, cells + wanted, wanted);
-    qy_unlock(&t->lock);
+    qy_lock(&t->host->lock);
+    unsigned count = take_cells_locked(t->host, cls, cells + wanted, wanted);
+    qy_unlock(&t->host->lock);
     if (count == 0)
         return NULL;
     if (count < wanted)

@@ -54,7 +54,7 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t m
 void qy_cells_flush_all(struct qy_tcache *t);
 
 /*
- * Collects what others gave back to the runs of any cache, returns its empty runs to the zone, and purges the others, in at
+ * Collects what others gave back to the runs of any host, returns its empty runs to the zone, and purges the others, in at
  * most *most calls of the kernel.
  */
 void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);

@@ -64,6 +64,11 @@ struct qy_chunk_stack {
 #define QY_DEEP_BLOCKS 32
 #define QY_DEEP_COUNT_AT_MOST 64
 
+/*
+ * Cells come from the runs of a cache's host. As many caches as there are processors are their own; those that are made when there are more threads share
+ * with one of these, as they share the processor (docs/decisions/0022-shared-runs.md). A cache has the same host for good.
+ */
+
 /* Whether a thread uses a cache: yes; not any more; and it is in the list of those that are to be had. */
 enum qy_orphaned { QY_SERVES, QY_RETIRING, QY_ORPHAN };
 
@@ -95,6 +100,8 @@ struct qy_tcache {
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     struct qy_tcache *next; /* the roster: all there are */
     struct qy_tcache *next_orphan;
+    struct qy_tcache *host;      /* whose runs its cells come from */
+    struct qy_tcache *next_host; /* of one that is its own: all of these, a ring */
     bool main_thread;
     bool dying; /* the first destructors of its thread run: see thread_died */
 
@@ -106,6 +113,7 @@ struct qy_tcache {
     bool sweep_aged;                    /* it was, but not all that is due has gone */
 
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
+    uint32_t users;                      /* atomic: threads whose cells come from its runs */
     uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
 
     /* The first is of no class, and has a key that no header is. */

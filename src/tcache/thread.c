@@ -64,6 +64,23 @@ static void begin_empty(struct qy_tcache *t)
     qy_chunk_stacks_init(t);
 }
 
+/* Of those that are their own hosts, the last that was made, or had a guest; and how many there are. */
+static struct qy_tcache *last_host;
+static unsigned hosts;
+
+static void find_host_locked(struct qy_tcache *t)
+{
+    if (hosts == 0 || hosts < qy_limit_cpus()) {
+        t->next_host = last_host ? last_host->next_host : t;
+        (last_host ? last_host : t)->next_host = t;
+        last_host = t;
+        hosts++;
+    } else {
+        last_host = last_host->next_host;
+    }
+    t->host = last_host;
+}
+
 static struct qy_tcache *make(void)
 {
     size_t slots = qy_cell_slots_needed() + qy_chunk_slots_needed();
@@ -79,6 +96,8 @@ static struct qy_tcache *make(void)
     t->main_thread = !qy_roster;
     /* The 65,534th has the number of the first again. */
     t->mark = qy_holder_mark(&qy_seals, QY_FIRST_CACHE + caches_made++ % (QY_HOLDERS - QY_FIRST_CACHE));
+    find_host_locked(t);
+    qy_add_relaxed(&t->host->users, 1);
     t->next = qy_roster;
     qy_store_release(&qy_roster, t); /* publishes a complete cache to who walks without the lock */
     qy_unlock(&roster_lock);
@@ -118,9 +137,8 @@ static void inherit_locked(void)
             continue;
         forget_stacks(t);
         t->arena = NULL;
-        qy_store_relaxed(&t->orphaned, QY_RETIRING);
-        qy_fence_seq_cst(); /* as in retire */
-        qy_runs_tidy(t, QY_KEEP, &most);
+        if (qy_load_relaxed(&t->host->users) == 0)
+            qy_runs_tidy(t->host, QY_KEEP, &most);
         orphan_locked(t);
     }
     inherited = NULL;
@@ -133,26 +151,36 @@ static struct qy_tcache *adopt(void)
     struct qy_tcache *t = orphans;
     if (t) {
         orphans = t->next_orphan;
+        qy_add_relaxed(&t->host->users, 1);
         qy_store_relaxed(&t->orphaned, QY_SERVES);
     }
     qy_unlock(&roster_lock);
     return t;
 }
 
+static void empty_stacks(struct qy_tcache *t)
+{
+    qy_cells_flush_all(t);
+    qy_chunks_flush_all(t);
+}
+
 static void give_everything_back(struct qy_tcache *t, enum qy_purge purge)
 {
     unsigned most = UINT_MAX;
-    qy_cells_flush_all(t);
-    qy_chunks_flush_all(t);
-    qy_runs_tidy(t, purge, &most);
+    empty_stacks(t);
+    qy_runs_tidy(t->host, purge, &most);
 }
 
 static void retire(struct qy_tcache *t)
 {
+    unsigned most = UINT_MAX;
     qy_store_relaxed(&t->orphaned, QY_RETIRING);
-    /* Orders `orphaned` against the inbox, which is collected next: see notify() in cells.c. */
+    bool last = qy_sub_relaxed(&t->host->users, 1) == 1;
+    /* Orders `users` against the inbox, which is collected next: see notify() in cells.c. */
     qy_fence_seq_cst();
-    give_everything_back(t, QY_KEEP);
+    empty_stacks(t);
+    if (last) /* else the others use what is there */
+        qy_runs_tidy(t->host, QY_KEEP, &most);
     if (t->arena)
         qy_arena_leave(t->arena);
     t->arena = NULL;
@@ -265,8 +293,10 @@ void qy_tcache_answer(struct qy_tcache *t)
 
 static void tidy_all(enum qy_purge purge, unsigned *most)
 {
-    for (struct qy_tcache *t = qy_roster_first(); t && (*most || purge != QY_PURGE_LEFT); t = t->next)
-        qy_runs_tidy(t, purge, most);
+    for (struct qy_tcache *t = qy_roster_first(); t && (*most || purge != QY_PURGE_LEFT); t = t->next) {
+        if (t->host == t)
+            qy_runs_tidy(t, purge, most);
+    }
 }
 
 void qy_roster_trim(void)
@@ -357,8 +387,7 @@ void qy_tick_slow(struct qy_tcache *t)
         return;
     if (t->tick_seen != qy_load_relaxed(&due_ms)) {
         t->tick_seen = qy_load_relaxed(&due_ms);
-        qy_cells_flush_all(t);
-        qy_chunks_flush_all(t);
+        empty_stacks(t);
     }
     uint64_t now = qy_clock_ms(), due = qy_load_relaxed(&due_ms), rest = qy_load_relaxed(&rest_ms);
     size_t wanted = qy_load_relaxed(&fresh_due);
@@ -391,7 +420,11 @@ void qy_roster_reset(void)
     qy_store_relaxed(&fresh_due, 0); /* whoever had it in hand is gone */
     inherited = qy_roster;
     survivor = qy_self;
-    for (struct qy_tcache *t = qy_roster; t; t = t->next)
+    for (struct qy_tcache *t = qy_roster; t; t = t->next) {
         qy_lock_reset(&t->lock);
+        qy_store_relaxed(&t->users, 0);
+    }
+    if (survivor != &qy_tcache_none && survivor != &qy_tcache_dead)
+        survivor->host->users = 1;
     qy_lock_reset(&roster_lock);
 }

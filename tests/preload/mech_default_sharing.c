@@ -1,11 +1,36 @@
 /* variants: default */
 /*
  * Cache lines of small blocks belong to one thread (design, false sharing): threads get cells of different runs, and who frees a
- * block of another thread's run does not go on working in that thread's lines.
+ * block of another thread's run does not go on working in that thread's lines. That is so for as many threads as there are processors; those beyond
+ * share runs as they share processors (decision 0022). This program says how many there are.
  */
 #include "stress_blocks.h"
 
-enum { LINE = 64, THREADS = 4, EACH = 200 };
+#include <malloc.h>
+#include <sched.h>
+
+enum { LINE = 64, THREADS = 4, EACH = 200, RUN = 64 * 1024 };
+
+static size_t processors = 64;
+
+int sched_getaffinity(pid_t who, size_t bytes, cpu_set_t *set)
+{
+    (void)who;
+    CPU_ZERO_S(bytes, set);
+    for (size_t i = 0; i < processors; i++)
+        CPU_SET_S(i, bytes, set);
+    return 0;
+}
+
+static void need_no_quota(void)
+{
+    char line[64] = "max";
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (f && fgets(line, sizeof line, f) && strncmp(line, "max", 3) != 0)
+        QT_SKIP("this control group limits the processors");
+    if (f)
+        fclose(f);
+}
 
 static bool share_a_line(const void *a, const void *b)
 {
@@ -37,6 +62,7 @@ static void *takes(void *context)
 
 QTEST("blocks of different threads lie in different cache lines (M-30)")
 {
+    need_no_quota();
     run_together(takes);
     int shared = 0;
     for (int i = 0; i < THREADS * EACH; i++)
@@ -59,6 +85,7 @@ static void *replaces(void *context)
 
 QTEST("a thread that frees a block it was passed does not get its line (M-30)")
 {
+    need_no_quota();
     for (int t = 0; t < THREADS; t++)
         passed[t] = malloc(8);
     run_together(replaces);
@@ -66,6 +93,59 @@ QTEST("a thread that frees a block it was passed does not get its line (M-30)")
         for (int k = 0; k < THREADS; k++)
             QT_CHECKF(!share_a_line(replaced[t], passed[k]), "%p was passed, %p came for it", passed[k],
                       replaced[t]);
+}
+
+/* In how many runs the blocks of all threads lie. */
+static int runs_used(void)
+{
+    static uintptr_t runs[THREADS * EACH];
+    int count = 0;
+    for (int i = 0; i < THREADS * EACH; i++) {
+        uintptr_t run = (uintptr_t)taken[i / EACH][i % EACH] / RUN;
+        int k = 0;
+        while (k < count && runs[k] != run)
+            k++;
+        runs[k] = run;
+        count += k == count;
+    }
+    return count;
+}
+
+/* 8 to 47 bytes: cells of one size at first, of three later. */
+QTEST("threads beyond the processors share runs (M-10)")
+{
+    processors = 1;
+    run_together(takes);
+    QT_CHECKF(runs_used() <= 3, "%d runs", runs_used());
+}
+
+QTEST("with a processor for each they do not (M-10)")
+{
+    need_no_quota();
+    run_together(takes);
+    QT_CHECKF(runs_used() >= THREADS, "%d runs", runs_used());
+}
+
+static void *gives(void *context)
+{
+    intptr_t t = (intptr_t)context;
+    for (int i = 0; i < EACH; i++)
+        free(taken[(t + 1) % THREADS][i]);
+    pthread_barrier_wait(&all_done);
+    return takes(context);
+}
+
+/* Threads that share, come and go, and free each other's blocks and those of threads that are gone. */
+QTEST("what threads that share runs leave behind serves those that come (M-33)")
+{
+    processors = 2;
+    run_together(takes);
+    int first = runs_used();
+    for (int round = 0; round < 200; round++)
+        run_together(gives);
+    QT_CHECKF(runs_used() <= first + 3, "%d runs at first, %d later", first, runs_used());
+    for (int i = 0; i < THREADS * EACH; i++)
+        free(taken[i / EACH][i % EACH]);
 }
 
 QTEST_MAIN

@@ -208,6 +208,8 @@ static void say_run(struct answer *a, const struct run *r)
     else if (owner)
         say(a, "It is owned by thread cache %s%s.", words_address(owner->is.address),
             owner->is.orphan ? ", which no thread uses" : "");
+    if (owner && owner->is.users > 1)
+        say(a, "The cells of %s threads come from that cache's runs.", words_count(owner->is.users));
     number(a, "run", r->is.at);
     number(a, "run_cells", r->is.cells);
     number(a, "run_in_use", counts[CELL_IN_USE]);
