@@ -131,8 +131,8 @@ struct quarry_run {
 struct quarry_cache {
     uint64_t address, bytes;
     uint32_t arena; /* index, or QUARRY_NONE: not used yet */
-    uint32_t users; /* threads whose cells come from its runs */
-    bool orphan;    /* no thread uses it; others may its runs */
+    uint64_t host;  /* the cache whose runs its cells come from: often itself */
+    bool orphan;    /* no thread uses it; threads of others may use its runs */
     bool locked;    /* a thread was at work on its runs */
     bool main_thread;
 };

@@ -13,6 +13,7 @@
 #include "chunk/freed.h"
 #include "observe/layout.h"
 #include "options/options.h"
+#include "os/limits.h"
 #include "os/pages.h"
 #include "run/run.h"
 #include "segment/mapped.h"
@@ -36,6 +37,8 @@ static void set_up(void)
     qy_freed_factor = secrets[QY_CLASSES + 3] | 1;
     qy_seals_init(secrets + QY_CLASSES + 4, !qy_options.classic);
     qy_mapped_init(secrets[QY_CLASSES + 1]);
+    if (!qy_options.classic) /* ptmalloc asks when it makes an arena */
+        qy_limits_init();
     qy_arena_init();
     if (qy_options.run_max)
         qy_zone_init(secrets[QY_CLASSES + 2]);

@@ -25,6 +25,8 @@ static void shrunk(struct qy_arena *a, size_t bytes)
     qy_chunk_resize_free(a->top, qy_chunk_size(a->top) - bytes);
     a->clean_from = qy_min(a->clean_from, (uintptr_t)a->top_end);
     a->resident_to = qy_min(a->resident_to, (uintptr_t)a->top_end);
+    a->watched_from = qy_min(a->watched_from, a->resident_to);
+    a->dense_to = qy_min(a->dense_to, a->resident_to);
     if (a->marked_to < a->top_end + bytes)
         a->marked_to = a->top_end + bytes;
     if ((size_t)(a->marked_to - a->top_end) > (qy_options.decay ? MARKED_AT_MOST : MARKED_WITHOUT_TICKS))

@@ -131,7 +131,7 @@ static void say_cache(struct qy_walk *w, const struct qy_walk_cache *c)
         .address = c->address,
         .bytes = qy_align_up(slot_at(c, slots) - c->address, w->page_bytes),
         .arena = a ? (uint32_t)(a - w->arenas) : QUARRY_NONE,
-        .users = t->users,
+        .host = at(t->host),
         .orphan = t->orphaned != 0,
         .locked = c->locked,
         .main_thread = t->main_thread,

@@ -14,12 +14,12 @@
 
 static unsigned affinity_cpus(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
+    uint64_t set[8192 / 64]; /* a kernel for more processors than this holds refuses */
+    if (sched_getaffinity(0, sizeof set, (cpu_set_t *)set) != 0)
         return 1;
     unsigned count = 0;
-    for (size_t i = 0; i < sizeof set / sizeof(uint64_t); i++)
-        count += (unsigned)__builtin_popcountll(((const uint64_t *)&set)[i]);
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
+        count += (unsigned)__builtin_popcountll(set[i]);
     return count ? count : 1;
 }
 
@@ -54,13 +54,22 @@ static unsigned quota_cpus(void)
     return (unsigned)qy_max(1, (quota + period - 1) / period);
 }
 
+static unsigned at_start;
+
+void qy_limits_init(void)
+{
+    int saved = errno;
+    at_start = affinity_cpus();
+    errno = saved;
+}
+
 unsigned qy_limit_cpus(void)
 {
     static unsigned known; /* atomic */
     unsigned cpus = qy_load_relaxed(&known);
     if (!cpus) {
         int saved = errno;
-        cpus = (unsigned)qy_min(affinity_cpus(), quota_cpus());
+        cpus = (unsigned)qy_min(at_start ? at_start : affinity_cpus(), quota_cpus());
         errno = saved;
         qy_store_relaxed(&known, cpus);
     }

@@ -6,7 +6,10 @@
 
 #include "base/compiler.h"
 
-/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. What they were when it was first asked. */
+/* Notes the processors that the process starts with: threads may be bound to some of them later. Without it, those count that the first thread has who asks. */
+void qy_limits_init(void);
+
+/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. Asked once. */
 unsigned qy_limit_cpus(void);
 
 /* Bytes of physical memory of the machine; 0 when unknown. */

@@ -160,13 +160,14 @@ bool qy_pages_populate(void *at, size_t bytes)
     if (qy_load_relaxed(&refused))
         return false;
     int saved = errno;
-    bool done = madvise(at, bytes, MADV_POPULATE_WRITE) == 0;
+    bool failed = madvise(at, bytes, MADV_POPULATE_WRITE) != 0;
     QY_PROBE(KERNEL, POPULATED, at, bytes);
-    /* Before Linux 5.14; and a sandbox's filter that does not know the advice. */
-    if (!done && (errno == EINVAL || errno == EPERM || errno == ENOSYS))
+    /* Before Linux 5.14; and a sandbox's filter that does not know the advice. Any other error may have come half-way. */
+    bool refuses = failed && (errno == EINVAL || errno == EPERM || errno == ENOSYS);
+    if (refuses)
         qy_store_relaxed(&refused, true);
     errno = saved;
-    return done;
+    return !refuses;
 }
 
 bool qy_pages_are_resident(const void *at, size_t bytes)

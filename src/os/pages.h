@@ -61,7 +61,7 @@ void *qy_pages_map_huge(size_t bytes, const char *name);
 
 /*
  * Makes pages resident that will be used soon, as if each had been written: in one call of the kernel instead of a fault for each.
- * False: they come one by one. A kernel that cannot do it, or may not, is not asked again.
+ * False: the kernel cannot do it, or may not, and is not asked again; they come one by one. So may some of them where memory is short.
  */
 bool qy_pages_populate(void *at, size_t bytes);
 

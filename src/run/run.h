@@ -1,6 +1,6 @@
 /*
- * Runs: 64 KiB cut into equal cells, for requests up to run_max. A run belongs to one owner (a thread cache), who alone
- * hands its cells out; anybody may give a cell back.
+ * Runs: 64 KiB cut into equal cells, for requests up to run_max. A run belongs to one owner (a thread cache), for whose
+ * threads alone it has cells; anybody may give a cell back.
  *
  *      base    +------------------+
  *              | unused           |

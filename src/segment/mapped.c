@@ -92,12 +92,16 @@ static bool add(struct qy_mapped_entry e)
 }
 
 /* While the block is in the register: who takes it out may unmap it. */
-static void check_header_locked(const struct qy_mapped_entry *e)
+static bool header_is_sound_locked(const struct qy_mapped_entry *e)
 {
     QY_ASSERT(qy_lock_held(&qy_mapped.lock));
     const struct qy_chunk *c = qy_mem_chunk((void *)e->mem);
-    if (c->size != (e->size | QY_IS_MMAPPED) || c->prev_size != e->before)
-        qy_fatal(QY_CORRUPTED_HEADER, (void *)e->mem, "the size before this mapped block was written over");
+    return c->size == (e->size | QY_IS_MMAPPED) && c->prev_size == e->before;
+}
+
+static void header_is_damaged(uintptr_t mem)
+{
+    qy_fatal(QY_CORRUPTED_HEADER, (void *)mem, "the size before this mapped block was written over");
 }
 
 /* Copies the entry of `mem` out, and removes it when asked to. */
@@ -105,14 +109,15 @@ static bool look_up(uintptr_t mem, struct qy_mapped_entry *found, bool take)
 {
     qy_lock(&qy_mapped.lock);
     struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked(mem) : NULL;
-    bool known = e && e->mem;
-    if (known) {
-        check_header_locked(e);
+    bool known = e && e->mem, sound = known && header_is_sound_locked(e);
+    if (sound) {
         *found = *e;
         if (take)
             remove_locked(e);
     }
     qy_unlock(&qy_mapped.lock);
+    if (known && !sound)
+        header_is_damaged(mem);
     return known;
 }
 
@@ -196,7 +201,8 @@ size_t qy_mapped_free(void *mem)
 static void *resize_locked(struct qy_mapped_entry *e, size_t request)
 {
     QY_ASSERT(qy_lock_held(&qy_mapped.lock));
-    check_header_locked(e);
+    if (!header_is_sound_locked(e))
+        header_is_damaged(e->mem);
     struct qy_mapped_entry old = *e;
     size_t bytes = qy_align_up(request + QY_HEADER_BYTES + old.before, qy_page_bytes);
     if (bytes < request)

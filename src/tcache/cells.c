@@ -420,10 +420,13 @@ void qy_cells_flush_all(struct qy_tcache *t)
     }
 }
 
-/* Where there are many runs of a class already, their pages come several at a time: as many as there are runs, so a 16th of them at most is resident before its time. */
+/* Where there are runs of a class already, the pages of the next come several at a time; resident before its time is at most such a share of them. */
+#define AHEAD_SHARE 16
+
 static unsigned pages_ahead(const struct qy_tcache *t, unsigned cls)
 {
-    return qy_options.fault_ahead ? (unsigned)qy_min(t->owned[cls], QY_RUN_BYTES / qy_page_bytes) : 0;
+    size_t pages = QY_RUN_BYTES / qy_page_bytes;
+    return qy_options.fault_ahead ? (unsigned)qy_min(t->owned[cls] * pages / AHEAD_SHARE, pages) : 0;
 }
 
 static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)

@@ -1,7 +1,7 @@
 /*
  * The thread cache (M-10) and the fast path. A thread cache keeps blocks that its thread freed, so that the next
- * malloc takes no lock and asks nobody; it owns the runs that its thread's cells come from. The stacks are touched by
- * nobody but the thread; the runs under the cache's lock (QY_RANK_CACHE), which the thread takes when it refills or flushes,
+ * malloc takes no lock and asks nobody; its cells come from the runs that it owns, or another does for it. The stacks are touched by
+ * nobody but the thread; the runs under their owner's lock (QY_RANK_CACHE), which a thread takes when it refills or flushes,
  * and others when memory is to be given back.
  *
  * A stack holds pointers to free blocks, last freed on top, in the cache's own memory: nothing that a program

@@ -1,6 +1,6 @@
 /*
  * Birth and death of thread caches (M-33). Owns the roster: every cache there is, and those that no thread uses, which the
- * next thread adopts with all their runs. Lock: QY_RANK_ROSTER.
+ * next thread adopts. Lock: QY_RANK_ROSTER.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -137,9 +137,11 @@ static void inherit_locked(void)
             continue;
         forget_stacks(t);
         t->arena = NULL;
-        if (qy_load_relaxed(&t->host->users) == 0)
-            qy_runs_tidy(t->host, QY_KEEP, &most);
         orphan_locked(t);
+    }
+    for (struct qy_tcache *t = inherited; t; t = t->next) {
+        if (t->host == t && qy_load_relaxed(&t->users) == 0) /* as in retire */
+            qy_runs_tidy(t, QY_KEEP, &most);
     }
     inherited = NULL;
 }

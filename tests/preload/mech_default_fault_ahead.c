@@ -80,7 +80,7 @@ QTEST(
     came_in_batches(take(100000, 100, 100), (size_t)100000 * 112);
 }
 
-QTEST("the pages of a few blocks of each size come one by one")
+QTEST("the pages of a few blocks of each size come one by one (M-10)")
 {
     need_a_kernel_that_populates();
     for (size_t size = 16; size <= 1000; size += 16) {
@@ -115,6 +115,20 @@ QTEST("who used all of his blocks and now uses parts is soon found out (M-16)")
     QT_CHECK(take(100, 40000, 40000).calls > 0);
     struct step s = take(200, 40000, 100);
     QT_CHECKF(s.resident < 200 * 2 + 200, "%zu pages", s.resident);
+}
+
+QTEST("what was believed of blocks is forgotten where top was given back (M-16, M-23)")
+{
+    need_a_kernel_that_populates();
+    enum { COUNT = 500, BYTES = 100000 };
+    static void *blocks[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        memset(blocks[i] = malloc(BYTES), 1, BYTES);
+    for (int i = COUNT; i-- > 0;)
+        free(blocks[i]);
+    malloc_trim(0);
+    struct step s = take(COUNT, BYTES, 1);
+    QT_CHECKF(s.resident < COUNT * 2 + 32, "%zu pages", s.resident);
 }
 
 QTEST("where the blocks lie that became free again no page comes ahead: it is there (M-23)")

@@ -208,8 +208,10 @@ static void say_run(struct answer *a, const struct run *r)
     else if (owner)
         say(a, "It is owned by thread cache %s%s.", words_address(owner->is.address),
             owner->is.orphan ? ", which no thread uses" : "");
-    if (owner && owner->is.users > 1)
-        say(a, "The cells of %s threads come from that cache's runs.", words_count(owner->is.users));
+    size_t users = owner ? model_users_of(a->m, owner->is.address) : 0;
+    if (users > (owner && owner->is.orphan ? 0 : 1))
+        say(a, "The cells of %s thread%s come from the runs of that cache.", words_count(users),
+            users == 1 ? "" : "s");
     number(a, "run", r->is.at);
     number(a, "run_cells", r->is.cells);
     number(a, "run_in_use", counts[CELL_IN_USE]);

@@ -297,12 +297,20 @@ static void join_cache(const struct model *m, const struct cache *c)
     }
 }
 
-static uint32_t cache_index(const struct model *m, uint64_t address)
+uint32_t model_cache_at(const struct model *m, uint64_t address)
 {
     for (size_t i = 0; address && i < m->cache_count; i++)
         if (m->caches[i].is.address == address)
             return (uint32_t)i;
     return QUARRY_NONE;
+}
+
+size_t model_users_of(const struct model *m, uint64_t host)
+{
+    size_t users = 0;
+    for (size_t i = 0; i < m->cache_count; i++)
+        users += m->caches[i].is.host == host && !m->caches[i].is.orphan;
+    return users;
 }
 
 void model_join(struct model *m)
@@ -317,7 +325,7 @@ void model_join(struct model *m)
         struct run *r = &m->runs[i];
         if (r->is.owner != last) {
             last = r->is.owner;
-            last_index = cache_index(m, last);
+            last_index = model_cache_at(m, last);
         }
         r->owner = last_index;
         m->headers_read &= r->state != RUN_OWNED || r->is.headers_read;

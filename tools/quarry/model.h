@@ -134,6 +134,12 @@ void model_add_finding(struct model *m, uint64_t address, const char *check, con
 /* The visitor that fills a model; its context is the model. */
 extern const struct quarry_visitor model_visitor;
 
+/* The index of the cache that lies there, or QUARRY_NONE. */
+uint32_t model_cache_at(const struct model *m, uint64_t address);
+
+/* How many threads take their cells from the runs of this cache. */
+size_t model_users_of(const struct model *m, uint64_t host);
+
 /* After the walk: what each list and stack says of its chunks and cells goes to these. */
 void model_join(struct model *m);
 

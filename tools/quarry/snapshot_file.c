@@ -221,7 +221,7 @@ static void part_caches(struct pack *p, struct model *m)
         PACK(p, c->is.address);
         PACK(p, c->is.bytes);
         PACK(p, c->is.arena);
-        PACK(p, c->is.users);
+        PACK(p, c->is.host);
         PACK(p, c->is.orphan);
         PACK(p, c->is.locked);
         PACK(p, c->is.main_thread);

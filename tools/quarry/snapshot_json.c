@@ -411,7 +411,7 @@ static void write_caches(struct json *j, const struct model *m)
         json_member_number(j, "address", c->is.address);
         optional_number(j, "tid", (uint64_t)c->tid);
         json_member_bool(j, "orphan", c->is.orphan);
-        json_member_number(j, "users", c->is.users);
+        optional_index(j, "host", model_cache_at(m, c->is.host));
         json_member_bool(j, "locked", c->is.locked);
         optional_index(j, "arena", c->is.arena);
         write_stacks(j, c, true);

@@ -72,7 +72,8 @@ const conditions = {
   thread(value, model, word) {
     if (!/^\d+$/.test(value)) throw new SearchError('searchNumber', word);
     const cache = model.caches.findIndex((c) => c.tid === Number(value));
-    return { chunk: (i) => cache >= 0 && model.lists[model.chunks.list[i]]?.cache === cache, cell: (run) => cache >= 0 && run.owner === cache };
+    const host = model.caches[cache]?.host ?? cache;
+    return { chunk: (i) => cache >= 0 && model.lists[model.chunks.list[i]]?.cache === cache, cell: (run) => cache >= 0 && run.owner === host };
   },
   kind(value, model, word) {
     if (value !== 'chunk' && value !== 'cell') throw new SearchError('searchKind', word);

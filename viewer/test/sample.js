@@ -253,7 +253,7 @@ export function sample({ chunks = 4000, runs = 60, broken = false, seed = 7 } = 
     return { arena: b.arena, kind: b.kind, index: b.index, from: b.from, to: b.to, chunks: order.map((i) => absolute[i]) };
   });
   const caches = [0, 1, 2].map((i) => ({
-    address: 0x7ffff7d00000 + i * 0x40000, tid: i < 2 ? 4120 + i : null, orphan: i === 2, arena: i,
+    address: 0x7ffff7d00000 + i * 0x40000, tid: i < 2 ? 4120 + i : null, orphan: i === 2, host: i, arena: i,
     cells: [...cellStacks.values()].filter((s) => s.owner === i).map((s) => ({ class: s.cls, stride: s.cls * 16, limit: 64, blocks: s.blocks })),
     chunks: [...chunkStacks.values()].filter((s) => s.arena === i).map((s) => ({ class: s.cls, from: s.from, limit: 16, blocks: s.members })),
   }));

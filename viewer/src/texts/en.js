@@ -103,7 +103,7 @@ export const en = {
   'cellNote.0': 'The program has it.',
   'cellNote.1': 'Free: its bit in the bitmap of the run is set. Nothing is written in the cell itself.',
   'cellNote.2': 'Freed, and on the stack of a thread: the next malloc of this size takes it.',
-  'cellNote.3': 'Freed by a thread that does not own the run. The owner collects it from its inbox.',
+  'cellNote.3': 'Freed by a thread that takes no cells from this run. Its owner collects it from its inbox.',
   'cellNote.4': 'Its page has no headers yet, or its memory went back to the kernel.',
   'cellNote.5': 'Free by its header, and in no list: a thread had it in hand when the process was stopped.',
   // Kinds.
@@ -167,7 +167,7 @@ export const en = {
   'runState.owned': 'in use',
   'runState.dirty': 'free, still in memory',
   'runState.purged': 'free, given back',
-  'runStateNote.owned': 'A thread cache owns it and alone hands its cells out.',
+  'runStateNote.owned': 'A thread cache owns it. Its cells are for the thread of that cache, and for those that share its runs.',
   'runStateNote.dirty': 'No thread owns it. Its pages go back after the decay time.',
   'runStateNote.purged': 'No thread owns it, and its pages went back to the kernel.',
   // The panel.
@@ -230,7 +230,7 @@ export const en = {
   stride: 'Stride',
   strideNote: 'From cell to cell: the size class.',
   owner: 'Owner',
-  ownerNote: 'Whose run it is. Others may free its cells, but only the owner hands them out.',
+  ownerNote: 'Whose run it is. Others may free its cells, but they are handed out again only to the threads that share its runs.',
   runAt: 'Run at',
   firstCell: 'First cell',
   firstCellNote: 'Where the memory of cell 0 begins, so that every cell is as aligned as its size allows.',

@@ -103,7 +103,7 @@ export const zh = {
   'cellNote.0': '归程序所有。',
   'cellNote.1': '空闲：它在 run 的位图中的位已置位。格子里什么也没有写。',
   'cellNote.2': '已释放，在一个线程的栈上：下一次同样大小的 malloc 取它。',
-  'cellNote.3': '由不拥有这个 run 的线程释放。拥有者会从收件箱里取回。',
+  'cellNote.3': '由不使用这个 run 的线程释放。拥有者会从收件箱里取回。',
   'cellNote.4': '它所在的页还没有写头部，或者内存已还给内核。',
   'cellNote.5': '按头部是空闲的，但不在任何链表中：进程停下时有线程正拿着它。',
   // Kinds.
@@ -167,7 +167,7 @@ export const zh = {
   'runState.owned': '使用中',
   'runState.dirty': '空闲，仍占内存',
   'runState.purged': '空闲，已归还',
-  'runStateNote.owned': '归一个线程缓存所有，只有它分配其中的格子。',
+  'runStateNote.owned': '归一个线程缓存所有，其中的格子只分配给它的线程，以及共用它的 run 的线程。',
   'runStateNote.dirty': '不归任何线程。过了衰减时间，它的页就归还内核。',
   'runStateNote.purged': '不归任何线程，页已归还内核。',
   // The panel.
@@ -230,7 +230,7 @@ export const zh = {
   stride: '格距',
   strideNote: '从一格到下一格：大小类。',
   owner: '拥有者',
-  ownerNote: '格区归谁。别的线程可以释放其中的格子，但只有拥有者分配。',
+  ownerNote: '格区归谁。别的线程可以释放其中的格子，但只再分配给共用这些 run 的线程。',
   runAt: '格区地址',
   firstCell: '第一格',
   firstCellNote: '第 0 格的内存从这里开始，使每一格都有其大小所允许的对齐。',
