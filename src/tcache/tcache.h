@@ -97,8 +97,7 @@ struct qy_tcache {
     uint16_t flushed_to[QY_CLASSES];    /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES];            /* so often another class served this one: see qy_cell_take */
     uint8_t held[QY_CHUNK_CLASSES + 4]; /* 1: this stack of chunks holds one; five are looked at */
-    struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
-    struct qy_tcache *next; /* the roster: all there are */
+    struct qy_tcache *next;             /* the roster: all there are */
     struct qy_tcache *next_orphan;
     struct qy_tcache *host;      /* whose runs its cells come from */
     struct qy_tcache *next_host; /* of one that is its own: all of these, a ring */
@@ -116,14 +115,21 @@ struct qy_tcache {
     uint32_t users;                      /* atomic: threads whose cells come from its runs */
     uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
 
-    /* The first is of no class, and has a key that no header is. */
+    /*
+     * The first is of no class, and has a key that no header is. All up to those of small cells lie in the first page, where what is above does; the
+     * others are few and far apart, and in a thread that allocates little only the first page and that of the first slots are ever touched.
+     */
     struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64);
+    struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
     void *none; /* lies below slot 0 */
     void *slots[];
 };
 
 QY_STATIC_ASSERT(offsetof(struct qy_tcache, none) + sizeof(void *) == offsetof(struct qy_tcache, slots),
                  "what an empty stack without slots has below its top");
+
+QY_STATIC_ASSERT(offsetof(struct qy_tcache, stacks[QY_SMALL_CLASSES]) <= 4096,
+                 "what every thread uses lies in one page");
 
 /* A class's stack lies as far from the first as its cells lie apart. */
 QY_STATIC_ASSERT(sizeof(struct qy_stack) == QY_CELL_UNIT, "a stride is the place of a stack");

@@ -213,7 +213,7 @@ static void *five_megabytes(void *context)
 }
 
 /* The kernel counts what may be written to, whether it was touched or not. */
-QTEST("RLIMIT_DATA: what two threads had serves a third (M-25, M-32)")
+QTEST_X("RLIMIT_DATA: what two threads had serves a third (M-25, M-32)", .env = "MALLOC_ARENA_MAX=8")
 {
     enum { COUNT = 9 * M / (60 * K) };
     static void *own[COUNT];

@@ -2,51 +2,12 @@
 /*
  * Cache lines of small blocks belong to one thread (design, false sharing): threads get cells of different runs, and who frees a
  * block of another thread's run does not go on working in that thread's lines. That is so for as many threads as there are processors; those beyond
- * share runs as they share processors (decision 0022). This program says how many there are.
+ * share runs as they share processors (decision 0022).
  */
+#include "processors.h"
 #include "stress_blocks.h"
 
-#include <fcntl.h>
-#include <sched.h>
-#include <sys/syscall.h>
-
 enum { LINE = 64, THREADS = 4, EACH = 200, RUN = 64 * 1024 };
-
-/* Asked when the library is loaded, before there is an environment to ask for. */
-static size_t processors_said(void)
-{
-    static char text[16384];
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/environ", O_RDONLY, 0);
-    long length = syscall(SYS_read, fd, text, sizeof text - 1);
-    syscall(SYS_close, fd);
-    for (const char *at = text; length > 0 && at < text + length; at += strlen(at) + 1) {
-        if (strncmp(at, "PROCESSORS=", 11) == 0)
-            return (size_t)(at[11] - '0');
-    }
-    return 64;
-}
-
-static bool bound; /* threads are, to one processor each: that is not what counts */
-
-int sched_getaffinity(pid_t who, size_t bytes, cpu_set_t *set)
-{
-    size_t processors = bound ? 1 : processors_said();
-    (void)who;
-    CPU_ZERO_S(bytes, set);
-    for (size_t i = 0; i < processors; i++)
-        CPU_SET_S(i, bytes, set);
-    return 0;
-}
-
-static void need_no_quota(void)
-{
-    char line[64] = "max";
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (f && fgets(line, sizeof line, f) && strncmp(line, "max", 3) != 0)
-        QT_SKIP("this control group limits the processors");
-    if (f)
-        fclose(f);
-}
 
 static bool share_a_line(const void *a, const void *b)
 {
@@ -76,9 +37,9 @@ static void *takes(void *context)
     return NULL;
 }
 
-QTEST("blocks of different threads lie in different cache lines (M-30)")
+QTEST_X("blocks of different threads lie in different cache lines (M-30)", .env = "PROCESSORS=64")
 {
-    need_no_quota();
+    processors_need_no_quota();
     run_together(takes);
     int shared = 0;
     for (int i = 0; i < THREADS * EACH; i++)
@@ -99,9 +60,9 @@ static void *replaces(void *context)
     return NULL;
 }
 
-QTEST("a thread that frees a block it was passed does not get its line (M-30)")
+QTEST_X("a thread that frees a block it was passed does not get its line (M-30)", .env = "PROCESSORS=64")
 {
-    need_no_quota();
+    processors_need_no_quota();
     for (int t = 0; t < THREADS; t++)
         passed[t] = malloc(8);
     run_together(replaces);
@@ -134,10 +95,11 @@ QTEST_X("threads beyond the processors share runs (M-10)", .env = "PROCESSORS=1"
     QT_CHECKF(runs_used() <= 3, "%d runs", runs_used());
 }
 
-QTEST("with a processor for each they do not, also when each is bound to one (M-10)")
+QTEST_X("with a processor for each they do not, also when each is bound to one (M-10)",
+        .env = "PROCESSORS=64")
 {
-    need_no_quota();
-    bound = true;
+    processors_need_no_quota();
+    processors_bound = 1;
     run_together(takes);
     QT_CHECKF(runs_used() >= THREADS, "%d runs", runs_used());
 }

@@ -3,6 +3,7 @@
  * fork at any moment (M-34): whatever the other threads are doing, the child has a heap that works; vfork, exec and
  * posix_spawn under the same load; forks that race with threads being born and dying.
  */
+#include "processors.h"
 #include "stress_blocks.h"
 
 #include <dlfcn.h>
@@ -327,7 +328,7 @@ static void generation(int left, long rss_before)
 }
 
 QTEST_X("generations of forks, each with threads, use what vanished threads had (M-33, M-34)",
-        .timeout_s = 60)
+        .timeout_s = 60, .env = "PROCESSORS=64")
 {
     if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
         QT_SKIP("what lies in a thread's cache is lost, and there that is most");
