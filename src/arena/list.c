@@ -15,12 +15,8 @@ static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
 static struct qy_arena *last = &qy_main_arena;
 static unsigned count = 1;
 
-/* M-31: arenas for each processor, unless arena_max says otherwise. */
-/* More than one for each processor take more memory, and no less time (docs/decisions/0022-shared-runs.md). ptmalloc's constant is 8. */
-static unsigned arenas_per_cpu(void)
-{
-    return qy_options.classic ? 8 : 1;
-}
+/* M-31: arenas for each processor, unless arena_max says otherwise; ptmalloc's constant. */
+#define ARENAS_PER_CPU 8
 
 void qy_arena_init(void)
 {
@@ -33,7 +29,8 @@ static unsigned quota(void)
         return (unsigned)qy_options.arena_max;
     if (count <= qy_options.arena_test)
         return count + 1;
-    return qy_limit_cpus() * arenas_per_cpu();
+    /* More than run at once take more memory, and no less time (docs/decisions/0022-shared-runs.md). */
+    return qy_options.classic ? qy_limit_cpus() * ARENAS_PER_CPU : qy_limit_at_once();
 }
 
 static struct qy_arena *make_arena_locked(void)

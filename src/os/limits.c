@@ -54,26 +54,45 @@ static unsigned quota_cpus(void)
     return (unsigned)qy_max(1, (quota + period - 1) / period);
 }
 
-static unsigned at_start;
+static struct {
+    unsigned affinity, quota; /* atomic; 0: not asked yet */
+} cpus;
 
 void qy_limits_init(void)
 {
     int saved = errno;
-    at_start = affinity_cpus();
+    qy_store_relaxed(&cpus.affinity, affinity_cpus());
     errno = saved;
+}
+
+static unsigned affinity(void)
+{
+    if (!qy_load_relaxed(&cpus.affinity))
+        qy_limits_init();
+    return qy_load_relaxed(&cpus.affinity);
+}
+
+static unsigned quota(void)
+{
+    if (!qy_load_relaxed(&cpus.quota)) {
+        int saved = errno;
+        qy_store_relaxed(&cpus.quota, quota_cpus());
+        errno = saved;
+    }
+    return qy_load_relaxed(&cpus.quota);
 }
 
 unsigned qy_limit_cpus(void)
 {
-    static unsigned known; /* atomic */
-    unsigned cpus = qy_load_relaxed(&known);
-    if (!cpus) {
-        int saved = errno;
-        cpus = (unsigned)qy_min(at_start ? at_start : affinity_cpus(), quota_cpus());
-        errno = saved;
-        qy_store_relaxed(&known, cpus);
-    }
-    return cpus;
+    return (unsigned)qy_min(affinity(), quota());
+}
+
+/* Where there are more of them at once, they have used up a period's quota in an eighth of it, and all stand still. */
+#define AT_ONCE 8
+
+unsigned qy_limit_at_once(void)
+{
+    return (unsigned)qy_min(affinity(), (uint64_t)quota() * AT_ONCE);
 }
 
 size_t qy_limit_physical(void)

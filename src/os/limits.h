@@ -12,6 +12,9 @@ void qy_limits_init(void);
 /* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. Asked once. */
 unsigned qy_limit_cpus(void);
 
+/* Threads of this process that run at the same time, at most: a quota is one of time. */
+unsigned qy_limit_at_once(void);
+
 /* Bytes of physical memory of the machine; 0 when unknown. */
 size_t qy_limit_physical(void);
 

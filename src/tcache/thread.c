@@ -70,7 +70,7 @@ static unsigned hosts;
 
 static void find_host_locked(struct qy_tcache *t)
 {
-    if (hosts == 0 || hosts < qy_limit_cpus()) {
+    if (hosts == 0 || hosts < qy_limit_at_once()) {
         t->next_host = last_host ? last_host->next_host : t;
         (last_host ? last_host : t)->next_host = t;
         last_host = t;
