@@ -82,7 +82,7 @@ struct qy_tcache {
 
     struct qy_arena *arena; /* NULL before first use */
     uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
-    /* From here to `next`: what is forgotten of a thread that vanished in a fork (forget_stacks). */
+    /* From here to `next`, and the stacks: what is forgotten of a thread that vanished in a fork (forget_stacks). */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned calls_to_look; /* slow calls until the clock is read again */
     uint64_t tick_seen;     /* the last tick this thread knows of */

@@ -112,6 +112,7 @@ static const struct qy_tcache *survivor;
 static void forget_stacks(struct qy_tcache *t)
 {
     memset(&t->slots_used, 0, offsetof(struct qy_tcache, next) - offsetof(struct qy_tcache, slots_used));
+    memset(t->chunks, 0, sizeof t->chunks);
     for (unsigned cls = QY_SMALL_CLASSES; cls < QY_CLASSES; cls++)
         *qy_class_stack(t, cls) = (struct qy_stack){0};
     begin_empty(t);

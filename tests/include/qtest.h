@@ -78,7 +78,7 @@ struct qt_case {
 };
 
 #ifndef QT_TIMEOUT_S
-#define QT_TIMEOUT_S 30
+#define QT_TIMEOUT_S 60
 #endif
 
 enum { QT_EXIT_FAILED = 99, QT_EXIT_SKIPPED = 77, QT_STDERR_MAX = 65536 };
