@@ -1,4 +1,4 @@
-/* timeout: 120 */
+/* timeout: 200 */
 /*
  * fork at any moment (M-34): whatever the other threads are doing, the child has a heap that works; vfork, exec and
  * posix_spawn under the same load; forks that race with threads being born and dying.
@@ -96,7 +96,7 @@ static void *thread_of_child(void *context)
 /* The lock of the test's own list was taken by the parent around fork, so what the child finds is complete. */
 static void child_body(int i)
 {
-    alarm(20);
+    alarm(100);
     use_heap((uint64_t)i);
     for (int k = 0; k < SLOTS; k++)
         block_drop(&shared[k]);
@@ -216,7 +216,7 @@ QTEST("handlers of pthread_atfork may allocate, whenever they were registered (M
     for (int i = 0; i < 100; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             QT_EQ(at_child, 1);
             use_heap((uint64_t)i);
             _exit(0);
@@ -237,7 +237,7 @@ QTEST("what a fork's child frees it has: the heaps of vanished threads are not l
         QT_CHECK(block_make(&many[i], 10000, &r));
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(20);
+        alarm(100);
         for (int i = 0; i < 3000; i++)
             block_drop(&many[i]);
         malloc_trim(0);
@@ -298,7 +298,7 @@ QTEST("in a fork's child the thread that forked and new ones have a cache each (
     small_start(t);
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(20);
+        alarm(100);
         small_start(t);
         for (uint64_t i = 0; i < 300; i++)
             use_heap(i);
@@ -315,7 +315,7 @@ static void generation(int left, long rss_before)
     small_start(t);
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(20);
+        alarm(100);
         if (left > 0)
             generation(left - 1, rss_before);
         QT_CHECKF(!rss_before || qt_rss_kib() - rss_before < 12 * K, "%ld KiB, then %ld", rss_before,
@@ -329,7 +329,7 @@ static void generation(int left, long rss_before)
 }
 
 QTEST_X("generations of forks, each with threads, use what vanished threads had (M-33, M-34)",
-        .timeout_s = 60, .env = "PROCESSORS=64")
+        .timeout_s = 200, .env = "PROCESSORS=64")
 {
     if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
         QT_SKIP("what lies in a thread's cache is lost, and there that is most");
@@ -407,7 +407,7 @@ QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, 
             ;
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             thread_end(thread_start(takes_as_many, NULL));
             _exit(0);
         }
@@ -446,7 +446,7 @@ QTEST_X("forks while threads are being born and die (M-33, M-34)", .timeout_s = 
         pid_t pid = fork();
         QT_CHECK(pid >= 0);
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             use_heap((uint64_t)i);
             thread_end(thread_start_with(born_to_die, (void *)(uintptr_t)i, 64 * K));
             exit(0);
@@ -497,7 +497,7 @@ QTEST("exec replaces a process whose threads all allocate")
     for (int i = 0; i < 60; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             busy_start();
             usleep((useconds_t)i * 50);
             execv("/proc/self/exe", says_ok);
@@ -527,10 +527,10 @@ static int fork_first(const char *how)
 {
     busy_start();
     usleep(2000);
-    alarm(20);
+    alarm(100);
     pid_t pid = fork_by(how);
     if (pid == 0) {
-        alarm(20);
+        alarm(100);
         use_heap(1);
         QT_EQ(write(3, "ok", 2), 2);
     } else {
@@ -595,7 +595,7 @@ static int fork_opened(const char *library)
     for (int i = 0; i < 100; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             use_opened();
             _exit(0);
         }
