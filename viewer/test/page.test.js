@@ -489,15 +489,21 @@ test('quarry map of a real process: its blocks are where it says, and the figure
  */
 test('a million chunks: open in under 3 s, pan and zoom at an interactive rate', { timeout: 180000 }, async (t) => {
   const snapshot = JSON.stringify(sample({ chunks: 1_000_000, runs: 4000 }));
-  let opened, opening;
-  /* Its own work, too, takes longer beside others that use the memory: the best of three. */
-  for (let i = 0; i < 3 && !(opening < 3000); i++) {
+  let opened, opening, parsing, slowness;
+  /*
+   * Promised for a machine that parses this JSON in 150 ms; a slower one has as much more time. Work, too, takes longer beside
+   * others that use the memory: the best of three.
+   */
+  for (let i = 0; i < 3 && !(opening < 3000 * slowness); i++) {
     await opened?.close();
     opened = await browser.open(snapshot, { measure: true });
     opening = await workedMs(opened.tab);
+    await opened.tab.evaluate(() => void JSON.parse(document.querySelector('#snapshot').textContent));
+    parsing = (await workedMs(opened.tab)) - opening;
+    slowness = Math.max(1, parsing / 150);
   }
   const { tab, faults, openMs, close } = opened;
-  t.diagnostic(`opened in ${Math.round(openMs)} ms, of which ${Math.round(opening)} ms work`);
+  t.diagnostic(`opened in ${Math.round(openMs)} ms, of which ${Math.round(opening)} ms work, where parsing takes ${Math.round(parsing)} ms`);
   const frames = await tab.evaluate(async () => {
     const { view } = window.quarry;
     view.frames.length = 0;
@@ -516,7 +522,7 @@ test('a million chunks: open in under 3 s, pan and zoom at an interactive rate',
     await rest();
     return view.frames.slice().sort((a, b) => a - b);
   });
-  const perFrame = ((await workedMs(tab)) - opening) / frames.length;
+  const perFrame = ((await workedMs(tab)) - opening - parsing) / frames.length;
   const at = (share) => frames[Math.floor(frames.length * share)];
   t.diagnostic(`${frames.length} frames: median ${at(0.5).toFixed(1)} ms, 95 % ${at(0.95).toFixed(1)} ms, worst ${at(0.9999).toFixed(1)} ms; work ${perFrame.toFixed(1)} ms each`);
   const began = performance.now();
@@ -525,8 +531,8 @@ test('a million chunks: open in under 3 s, pan and zoom at an interactive rate',
   await settle(tab);
   t.diagnostic(`search through all, and going there: ${Math.round(performance.now() - began)} ms`);
   assert.match(await text(tab, '#search-note'), /found/);
-  assert.ok(opening < 3000, `${opening} ms of work to open`);
-  assert.ok(perFrame < 33, `${perFrame} ms of work a frame`);
+  assert.ok(opening < 3000 * slowness, `${opening} ms of work to open`);
+  assert.ok(perFrame < 33 * slowness, `${perFrame} ms of work a frame`);
   assert.deepEqual(faults, []);
   await close();
 });
