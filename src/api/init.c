@@ -71,7 +71,7 @@ static struct stat report_file;
 
 static __attribute__((constructor)) void init_at_load(void)
 {
-    qy_init();
+    qy_init_slow(); /* it is hardly ever done; and who takes the lock first touches a fresh page with a write, for one fault and not two */
     if (qy_options.stats)
         report_fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
     if (report_fd >= 0)

@@ -32,6 +32,15 @@ QY_INLINE unsigned qy_high_bit(uint64_t n)
     return (unsigned)__builtin_clzll(n) ^ 63u; /* one instruction, where 63 - … is three */
 }
 
+/* Not the builtin, which without an instruction for it is a function of the compiler's library, in a page of its own. */
+QY_INLINE unsigned qy_count_bits(uint64_t n)
+{
+    n -= n >> 1 & 0x5555555555555555u;
+    n = (n & 0x3333333333333333u) + (n >> 2 & 0x3333333333333333u);
+    n = (n + (n >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (unsigned)(n * 0x0101010101010101u >> 56);
+}
+
 QY_INLINE size_t qy_min(size_t a, size_t b)
 {
     return a < b ? a : b;

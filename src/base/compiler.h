@@ -19,6 +19,8 @@
 #define QY_INLINE static inline __attribute__((always_inline))
 /* A table of which little is used: it lies behind all other variables, so that these share their pages. */
 #define QY_SPARSE __attribute__((section(".bss.sparse")))
+/* One of which only the head is used: it lies before these, and its head in the last page of the other variables. */
+#define QY_HEAD_USED __attribute__((section(".bss.head")))
 #define QY_ALIGNED(n) __attribute__((aligned(n)))
 
 /* Thread-local storage that costs two loads and never calls the dynamic linker. */
@@ -49,6 +51,13 @@
     })
 #else
 #define QY_SUB_BORROWS(word, n) __builtin_sub_overflow(word, (uint32_t)(n), &(word))
+#endif
+
+/* word |= bits, of 64 bits. In place where the machine can: what is first read and then written faults twice in a fresh page. */
+#if defined(__x86_64__)
+#define QY_SET_BITS(word, bits) __asm__("orq %1, %0" : "+m"(word) : "r"((uint64_t)(bits)) : "cc")
+#else
+#define QY_SET_BITS(word, bits) ((void)((word) |= (bits)))
 #endif
 
 /*

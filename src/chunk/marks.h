@@ -232,9 +232,9 @@ QY_INLINE uint64_t qy_place_bit(struct qy_place p)
 /* The rest: for chunks of the caller's arena, under its lock. */
 QY_INLINE void qy_place_set_begins(struct qy_place p)
 {
-    if (!p.marks->begins)
+    QY_SET_BITS(p.marks->begins, qy_place_bit(p));
+    if (p.marks->begins == qy_place_bit(p))
         qy_store_relaxed(&p.marks->inuse, 0); /* a size may stand there */
-    qy_store_relaxed(&p.marks->begins, p.marks->begins | qy_place_bit(p));
 }
 
 QY_INLINE void qy_place_clear_begins(struct qy_place p)

@@ -51,7 +51,7 @@ void qy_run_stats(struct qy_run_stats *stats)
             continue;
         size_t used = (size_t)qy_load_relaxed(&run->available) - qy_load_relaxed(&run->free);
         for (unsigned w = 0; w < QY_RUN_WORDS; w++)
-            used -= (size_t)__builtin_popcountll(qy_load_relaxed(&run->remote_bits[w]));
+            used -= qy_count_bits(qy_load_relaxed(&run->remote_bits[w]));
         stats->cells.count += used;
         stats->cells.bytes += used * qy_classes[cls].stride;
     }

@@ -27,7 +27,7 @@ static unsigned count_bits(const uint64_t *bits)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < QUARRY_RUN_WORDS; i++)
-        count += (unsigned)__builtin_popcountll(bits[i]);
+        count += qy_count_bits(bits[i]);
     return count;
 }
 

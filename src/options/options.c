@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
 #include "base/message.h"
 
@@ -175,11 +177,22 @@ static const struct option *find(struct slice name)
     return NULL;
 }
 
+/* As secure_getenv, with which would come the 64 KiB around it, in every process. */
+static const char *variable(const char *name)
+{
+    size_t length = strlen(name);
+    for (char **at = getauxval(AT_SECURE) ? NULL : environ; at && *at; at++) {
+        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
+            return *at + length + 1;
+    }
+    return NULL;
+}
+
 static void load_environment(void)
 {
     FOR_EACH_OPTION(o)
     {
-        const char *text = o->env ? secure_getenv(o->env) : NULL;
+        const char *text = o->env ? variable(o->env) : NULL;
         if (text)
             set_from(o->env, o, (struct slice){text, strlen(text)});
     }
@@ -189,7 +202,7 @@ static void load_environment(void)
 static void load_tunables(void)
 {
     static const char prefix[] = "glibc.malloc.";
-    const char *text = secure_getenv("GLIBC_TUNABLES");
+    const char *text = variable("GLIBC_TUNABLES");
     struct slice rest = {text, text ? strlen(text) : 0};
     while (rest.length) {
         struct slice value = cut(&rest, ':');
@@ -238,7 +251,7 @@ static bool peek(const char *text, const char *wanted)
 
 void qy_options_load(const char *built_in)
 {
-    const char *conf = secure_getenv("QUARRY_CONF");
+    const char *conf = variable("QUARRY_CONF");
     bool classic = peek(built_in, "classic") || peek(conf, "classic");
     qy_options.dynamic_thresholds = true;
     FOR_EACH_OPTION(o)

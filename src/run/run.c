@@ -308,7 +308,7 @@ bool qy_run_collect(struct qy_run *run)
             qy_cell_already_free(cell_at(run, w * 64 + qy_low_bit(run->free_bits[w] & bits)));
         run->free_bits[w] |= bits;
         run->first_word = (uint8_t)qy_min(run->first_word, w);
-        collected += (unsigned)__builtin_popcountll(bits);
+        collected += qy_count_bits(bits);
     }
     run->free = (uint16_t)(run->free + collected);
     /* Release: inbox_next, which the caller has read, may now be written by whoever announces next. */
@@ -348,7 +348,7 @@ void qy_run_check(const struct qy_run *run)
     must(run->cls > 0 && run->cls < QY_CLASSES && run->cells == qy_classes[run->cls].cells, run,
          "I-32: a run has a class");
     for (unsigned i = 0; i < QY_RUN_WORDS; i++)
-        free += (unsigned)__builtin_popcountll(run->free_bits[i]);
+        free += qy_count_bits(run->free_bits[i]);
     for (unsigned i = 0; i < run->cells; i++) {
         available += is_available(run, i);
         must(is_available(run, i) || !is_free(run, i), run, "I-36: a free cell has both its headers");

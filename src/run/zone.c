@@ -200,6 +200,8 @@ static struct qy_run *take_locked(unsigned cls, char **huge)
     }
     run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
     run->ready = 0;
+    qy_zone.strides[run - qy_zone.runs] =
+        0; /* a fresh page that is first read, as in qy_run_start, faults twice */
     return run;
 }
 

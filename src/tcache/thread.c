@@ -14,7 +14,8 @@
 #include "tcache/internal.h"
 #include "tcache/roster.h"
 
-QY_SPARSE struct qy_tcache qy_tcache_none, qy_tcache_dead;
+QY_HEAD_USED struct qy_tcache qy_tcache_none;
+QY_SPARSE struct qy_tcache qy_tcache_dead;
 QY_THREAD struct qy_tcache *qy_self = &qy_tcache_none;
 
 static struct qy_lock roster_lock = QY_LOCK_INIT(QY_RANK_ROSTER);
