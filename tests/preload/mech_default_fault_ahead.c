@@ -205,6 +205,25 @@ QTEST_X("malloc_trim gives back what came ahead (M-23)", .env = "QUARRY_CONF=dec
     QT_CHECKF(left < 1024, "%ld KiB left", left);
 }
 
+QTEST_X("... also around a block that stays (M-23)", .env = "QUARRY_CONF=decay:0")
+{
+    need_a_kernel_that_populates();
+    no_huge_pages();
+    enum { BYTES = 2 * M };
+    static void *blocks[BYTES / 100];
+    for (size_t size = 100; size <= 1000; size += 100) {
+        size_t count = BYTES / size;
+        for (size_t i = 0; i < count; i++)
+            QT_CHECK((blocks[i] = malloc(size)) != NULL);
+        while (--count > 0)
+            free(blocks[count - 1]);
+        malloc_trim(0);
+        char *run = (char *)((uintptr_t)blocks[BYTES / size - 1] & ~(uintptr_t)(64 * K - 1));
+        size_t around = resident_pages_inside(run, 64 * K);
+        QT_CHECKF(around <= 2, "%zu pages around a block of %zu bytes", around, size);
+    }
+}
+
 static void refused_once(int error)
 {
     refusal = error;
