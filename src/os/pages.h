@@ -44,7 +44,7 @@ void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
  */
 #define QY_HUGE_BYTES ((size_t)2 << 20) /* where a page has 4 KiB */
 
-/* Pages have that size, and no huge one was slow to come. */
+/* Pages have that size, and huge ones were not slow to come. */
 bool qy_pages_can_be_huge(void);
 
 /* Whether what is not resident yet comes in huge pages; a wish. A kernel that has none goes on as it did. */
@@ -52,7 +52,7 @@ void qy_pages_wish_huge(void *at, size_t bytes, bool huge);
 
 /*
  * Takes the huge page at `at`, which is wished, fresh, and zero. False: it came slowly, as in a virtual machine whose host has to
- * find the memory first, where small pages are the ones that were used before. Then there shall be no more.
+ * find the memory first, where small pages are the ones that were used before. Then what it is part of shall have no more.
  */
 bool qy_pages_take_huge(void *at);
 
