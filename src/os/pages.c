@@ -24,8 +24,8 @@
 #define SLOW_HUGE_NS 1000000
 #define TOO_MANY_SLOW 2
 
-static unsigned
-    slow_huge; /* atomic: how many more came slowly than fast; a guess that threads may spoil for each other */
+/* Atomic: how many more came slowly than fast; a guess that threads may spoil for each other. */
+static unsigned slow_huge;
 
 size_t qy_page_bytes = 4096;
 unsigned qy_page_shift = 12;
