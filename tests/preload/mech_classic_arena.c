@@ -5,12 +5,10 @@
  */
 #include "mech_heap.h"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stddef.h>
-#include <sys/syscall.h>
+
+#include "no_mappings.h"
 
 #define TEST(name) QTEST_X(name, .env = NO_TCACHE)
 
@@ -426,22 +424,6 @@ TEST("a block freed after its thread's end goes to that thread's arena and serve
     QT_CHECK(!in_use(p));
     run_thread(thread_take_block, &q);
     QT_EQ((uintptr_t)q, (uintptr_t)p);
-}
-
-/* mmap, mremap and mprotect fail for the calling thread from here on; brk works. */
-static void no_mappings(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 3, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mremap, 2, 0),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
-    };
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-        QT_SKIP("no seccomp filters here");
 }
 
 static void *thread_without_mappings(void *context)
