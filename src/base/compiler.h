@@ -53,11 +53,16 @@
 #define QY_SUB_BORROWS(word, n) __builtin_sub_overflow(word, (uint32_t)(n), &(word))
 #endif
 
-/* word |= bits, of 64 bits. In place where the machine can: what is first read and then written faults twice in a fresh page. */
+/*
+ * What is first read and then written faults twice in a fresh page. So where the machine can: word |= bits, of 64 bits, in place; and a word that is
+ * read now and written soon is written as it is.
+ */
 #if defined(__x86_64__)
 #define QY_SET_BITS(word, bits) __asm__("orq %1, %0" : "+m"(word) : "r"((uint64_t)(bits)) : "cc")
+#define QY_WILL_WRITE(word) __asm__ volatile("orq $0, %0" : "+m"(word) : : "cc")
 #else
 #define QY_SET_BITS(word, bits) ((void)((word) |= (bits)))
+#define QY_WILL_WRITE(word) ((void)0)
 #endif
 
 /*

@@ -46,6 +46,7 @@ static struct qy_granule *new_granule_locked(void)
 static struct qy_granule **slot_of(uintptr_t address)
 {
     struct qy_granule_leaf **leaf = &qy_granule_root[address >> QY_LEAF_SHIFT];
+    QY_WILL_WRITE(*leaf);
     if (!*leaf) {
         struct qy_granule_leaf *fresh = new_leaf_locked();
         if (!fresh)
@@ -61,6 +62,7 @@ static bool claim_one_locked(uintptr_t address, struct qy_arena *owner)
     struct qy_granule **slot = slot_of(address);
     if (!slot)
         return false;
+    QY_WILL_WRITE(*slot);
     if (*slot) {
         if (!(*slot)->owner)
             qy_store_release(&(*slot)->owner, owner); /* a sub-heap lay here before; its marks are wiped */

@@ -41,6 +41,7 @@ static bool grow_locked(void)
         qy_pages_map(qy_align_up(wanted * sizeof *fresh, qy_page_bytes), "quarry: mapped chunks");
     if (!fresh)
         return false;
+    QY_WILL_WRITE(fresh->mem);
     qy_mapped.entries = fresh;
     qy_mapped.capacity = wanted;
     for (size_t i = 0; i < old_capacity; i++) {
