@@ -41,7 +41,8 @@ static int register_behind(handler *before, handler *parent, handler *child, voi
 static uint32_t registered; /* atomic */
 static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
 
-extern void *const __dso_handle __attribute__((visibility("hidden")));
+/* Whose handlers they are: of a library that nobody unloads. */
+static const char this_library;
 
 static void after_in_child(void)
 {
@@ -57,7 +58,7 @@ static void register_ours(void)
         return;
     qy_lock(&register_lock);
     if (!registered &&
-        register_behind(qy_before_fork, qy_after_fork_in_parent, after_in_child, __dso_handle) == 0)
+        register_behind(qy_before_fork, qy_after_fork_in_parent, after_in_child, (void *)&this_library) == 0)
         qy_store_release(&registered, 1);
     qy_unlock(&register_lock);
 }
