@@ -5,6 +5,8 @@
  */
 #include "stress_blocks.h"
 
+#include <limits.h>
+
 #include "no_mappings.h"
 
 enum { K = 1024, M = 1024 * K };
@@ -358,6 +360,36 @@ QTEST("a heap full of holes stays far below the kernel's limit of mappings (M-23
     for (int i = 0; i < PEAK; i += 4)
         peak[i] = malloc(5000);
     QT_CHECKF(vma_count() < 1000, "%ld mappings", vma_count());
+}
+
+/* --------------------------------------------------------------- start-up */
+
+/* Of a program that does nothing; the least of some. */
+static long faults_of_starting(char **environment)
+{
+    char *arguments[] = {"true", NULL};
+    long least = LONG_MAX;
+    for (int i = 0; i < 5; i++) {
+        struct rusage used;
+        pid_t pid = fork();
+        QT_CHECK(pid >= 0);
+        if (pid == 0) {
+            execve("/bin/true", arguments, environment);
+            _exit(127);
+        }
+        int status;
+        QT_EQ(wait4(pid, &status, 0, &used), pid);
+        QT_EQ(status, 0);
+        least = used.ru_minflt < least ? used.ru_minflt : least;
+    }
+    return least;
+}
+
+QTEST("a process that does nothing starts with few page faults more than under libc (decision 0023)")
+{
+    char *none[] = {NULL};
+    long with = faults_of_starting(environ), without = faults_of_starting(none);
+    QT_CHECKF(with <= without + 20, "%ld faults, %ld without Quarry", with, without);
 }
 
 QTEST_MAIN
