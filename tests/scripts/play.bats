@@ -60,6 +60,8 @@ PY
     refuses "s.play:1:16: expected the end of the line: malloc takes SIZE" 'a = malloc 100 200'
     refuses "s.play:2:6: nothing was called 'b' before this line" 'a = malloc 100' 'free b'
     refuses "s.play:1:12: expected a number (40, 0x28, 40k, 2m), not '12x'" 'a = malloc 12x'
+    refuses "s.play:1:12: expected a number (40, 0x28, 40k, 2m), not '010'" 'a = malloc 010'
+    refuses "s.play:1:12: expected a number (40, 0x28, 40k, 2m), not '99999999999999999999'" 'a = malloc 99999999999999999999'
     refuses "s.play:1:8: expected a thread from 1 to 64, not '0:'" 'thread 0: a = malloc 1'
     refuses "s.play:1:10: expected ':', not 'a'" 'repeat 3 a = malloc 1'
     refuses "s.play:2:16: expected one of in-use, unsorted, small, large, fast, cached, inbox, top, mapped, freed, none, not 'lost'" \

@@ -244,6 +244,16 @@ EOF
     one_line 1 "nothing is mapped there" "$quarry" explain 0x10 "$pid"
 }
 
+@test "an address is hexadecimal with 0x or decimal; a 0 in front, octal elsewhere, is refused" {
+    for word in 0123 00 "0$small" 0x 0x-1 12ab "+$((small))" 0x1ffffffffffffffff; do
+        one_line 2 "'$word' is no address (hexadecimal with 0x, or decimal without a 0 in front)" "$quarry" explain "$word" "$pid"
+    done
+    for word in "$((small))" "0X${small#0x}"; do
+        [[ $("$quarry" explain "$word" "$pid") == "$small is the start of the memory"* ]]
+    done
+    one_line 1 "0x0: nothing is mapped there" "$quarry" explain 0 "$pid"
+}
+
 @test "a snapshot says what the process said" {
     [ "$("$quarry" stat heap.qs | sed 1,3d | head -n 3)" = "$("$quarry" stat "$pid" | sed 1,3d | head -n 3)" ]
     run "$quarry" snapshot heap.qs --json

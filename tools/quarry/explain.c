@@ -5,18 +5,16 @@
 #include "options.h"
 #include "words.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
     "usage: quarry explain [OPTIONS] ADDRESS PID|CORE|SNAPSHOT\n"
     "\n"
     "Says what an address is: which block, cell, run, chunk, segment or mapping it lies in, in what state, and what\n"
-    "lies beside it. ADDRESS is hexadecimal with 0x, or decimal.\n"
+    "lies beside it. ADDRESS is hexadecimal with 0x, or decimal without a 0 in front.\n"
     "\n"
     "  --json     the same as JSON\n"
     "  --whole    look at the headers of all blocks, however large the heap is; the stop is longer\n"
@@ -346,10 +344,8 @@ static void explain(struct answer *a)
 
 static bool parse_address(const char *word, uint64_t *address)
 {
-    char *end;
-    errno = 0;
-    *address = strtoull(word, &end, 0);
-    return *word >= '0' && *word <= '9' && *end == '\0' && errno == 0;
+    const char *end;
+    return words_number(word, &end, address) && *end == '\0';
 }
 
 static int answer(const struct model *m, uint64_t address, bool as_json)
@@ -395,7 +391,9 @@ int explain_main(int argc, char **argv)
     if (argc < 3)
         return complain(EXIT_USAGE, "explain: an address and a target, please; see `quarry explain --help`");
     if (!parse_address(argv[1], &address))
-        return complain(EXIT_USAGE, "explain: '%s' is no address (hexadecimal with 0x, or decimal)", argv[1]);
+        return complain(EXIT_USAGE,
+                        "explain: '%s' is no address (hexadecimal with 0x, or decimal without a 0 in front)",
+                        argv[1]);
     struct model m;
     status = capture("explain", argv[2], &look, &m);
     if (status == EXIT_FINE)

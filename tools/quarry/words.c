@@ -1,7 +1,10 @@
 #include "words.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BUFFERS = 8, LENGTH = 32 };
@@ -50,4 +53,19 @@ const char *words_address(uint64_t address)
     char *text = next_buffer();
     snprintf(text, LENGTH, "0x%" PRIx64, address);
     return text;
+}
+
+bool words_number(const char *text, const char **end, uint64_t *number)
+{
+    bool is_hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    const char *digits = text + (is_hexadecimal ? 2 : 0);
+    bool begins = is_hexadecimal ? isxdigit((unsigned char)digits[0])
+                                 : isdigit((unsigned char)digits[0]) &&
+                                       (digits[0] != '0' || !isdigit((unsigned char)digits[1]));
+    char *behind = (char *)text;
+    errno = 0;
+    if (begins)
+        *number = strtoull(digits, &behind, is_hexadecimal ? 16 : 10);
+    *end = behind;
+    return begins && errno == 0;
 }

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <malloc.h>
 
 #include "memory.h"
+#include "words.h"
 
 /* ---- words ---- */
 
@@ -191,17 +191,16 @@ static struct node *take_number(struct reader *r)
         r->at += 3;
         return number_node(r->repeated);
     }
-    char *end;
-    uint64_t number = strtoull(r->at, &end, 0);
     const char *start = r->at;
-    r->at = end;
+    uint64_t number = 0;
+    bool is_number = words_number(start, &r->at, &number);
     static const char suffixes[] = "kmg";
     const char *suffix = r->at < r->end && *r->at ? strchr(suffixes, tolower((unsigned char)*r->at)) : NULL;
     if (suffix) {
         number <<= 10 * (suffix - suffixes + 1);
         r->at++;
     }
-    if (r->at < r->end && is_word_char(*r->at)) {
+    if (!is_number || (r->at < r->end && is_word_char(*r->at))) {
         r->at = start;
         reader_expected(r, "a number (40, 0x28, 40k, 2m)");
     }
