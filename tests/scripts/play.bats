@@ -159,12 +159,27 @@ PY
 }
 
 @test "options: wrong usage is one line and exit 2" {
-    for words in '--nonsense' '--lang fr page' '-o' '--text' 'a b' '--text --json page'; do
+    for words in '--nonsense' '--lang fr page' '-o' '--text' 'a b' '--list page' 'page --explain'; do
         # shellcheck disable=SC2086
         run "$QUARRY_BIN" play $words
         [ "$status" -eq 2 ]
         [ "${#lines[@]}" -eq 1 ]
     done
+}
+
+@test "options: what cannot be had together is named" {
+    excludes() { # COMPLAINT OPTIONS...
+        run "$QUARRY_BIN" play "${@:2}"
+        [ "$status" -eq 2 ]
+        [ "$output" = "quarry: play: $1" ]
+    }
+    excludes "--text or --json, not both" --text --json page
+    excludes "--list or --explain, not both" --list --explain
+    excludes "--check or --list, not both" --check page --list
+    for option in --text --check; do
+        excludes "-o is for the page and for --json, not for $option" page -o page.html "$option"
+    done
+    [ ! -e page.html ]
 }
 
 @test "a page that cannot be written: exit 125, no page" {

@@ -90,14 +90,17 @@ one_line() {
 @test "options stand before and behind the target, the later wins, and -- ends them" {
     "$quarry" snapshot "$pid" -o lost.qs --whole -o-o
     [ ! -e lost.qs ]
-    run "$quarry" stat --json --openmetrics -- -o
+    run "$quarry" stat --openmetrics --openmetrics -- -o
     [ "$status" -eq 0 ]
     [ "${lines[-1]}" = "# EOF" ]
-    run "$quarry" stat --openmetrics --json -- -o
-    [[ $output == "{"*"}" ]]
     one_line 2 "one target, not '-o' and '--json'" "$quarry" stat -- -o --json
     one_line 2 "unknown option '--json=1'" "$quarry" stat --json=1 ./-o
     one_line 2 "unknown option '--watchful'" "$quarry" stat --watchful ./-o
+}
+
+@test "two options that exclude each other are named" {
+    one_line 2 "stat: --json or --openmetrics, not both" "$quarry" stat --json --openmetrics "$pid"
+    one_line 2 "stat: --openmetrics or --json, not both" "$quarry" stat "$pid" --openmetrics --whole --json
 }
 
 @test "bad targets are status 1 and one line that names them" {

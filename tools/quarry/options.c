@@ -21,6 +21,15 @@ static const struct option *find(const struct option *options, const char *word,
     return NULL;
 }
 
+/* The option that made a choice already; NULL: none did. */
+static const struct option *find_chosen(const struct option *options, const int *choice)
+{
+    for (const struct option *o = options; o->name; o++)
+        if (o->choice == choice && o->chosen == *choice)
+            return o;
+    return NULL;
+}
+
 /* argv[*i], and the word behind it when that is its value. */
 static int read_option(char **argv, int *i, const char *help, const struct option *options)
 {
@@ -35,8 +44,12 @@ static int read_option(char **argv, int *i, const char *help, const struct optio
         return complain(EXIT_USAGE, "%s: %s needs %s", command, word, o->needs);
     if (o->flag)
         *o->flag = true;
-    if (o->choice)
+    if (o->choice) {
+        const struct option *other = find_chosen(options, o->choice);
+        if (other && other != o)
+            return complain(EXIT_USAGE, "%s: %s or %s, not both", command, other->name, o->name);
         *o->choice = o->chosen;
+    }
     if (o->value)
         *o->value = o->joined ? join_text(*o->value, value, ',') : value;
     return GO_ON;

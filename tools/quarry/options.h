@@ -7,11 +7,14 @@
 
 #include <stdbool.h>
 
-/* A row of the table; the last has no name. Members that an option does not use are left out. The later of two options wins. */
+/*
+ * A row of the table; the last has no name. Members that an option does not use are left out. Given twice, the later wins.
+ * A choice is at first what no option chooses.
+ */
 struct option {
     const char *name; /* "-o" or "--json" */
     bool *flag;       /* becomes true */
-    int *choice;      /* becomes `chosen` */
+    int *choice;      /* becomes `chosen`; options that share it exclude each other */
     int chosen;
     const char **value; /* "-o VALUE", "-oVALUE", "--name VALUE", "--name=VALUE" */
     const char *needs;  /* what the value is, for who forgets it; NULL: it may be missing, and is NULL then */

@@ -53,21 +53,25 @@ static const char explanation[] =
     "Since glibc 2.26 a thread cache stands before everything the books describe: the first seven frees of a small size\n"
     "stay there. `option tcache_count:0` in a script shows the older behaviour.\n";
 
+enum form { PAGE, TEXT, JSON, CHECK, LIST, EXPLAIN };
+static const char *const form_options[] = {
+    [TEXT] = "--text", [JSON] = "--json", [CHECK] = "--check", [LIST] = "--list", [EXPLAIN] = "--explain"};
+
 struct settings {
     const char *name, *file, *language;
-    bool text, json, check, list, explain;
+    int form;
 };
 
 static int read_options(int argc, char **argv, struct settings *set)
 {
     const struct option options[] = {
         {"-o", .value = &set->file, .needs = "a file"},
-        {"--text", .flag = &set->text},
-        {"--json", .flag = &set->json},
-        {"--check", .flag = &set->check},
+        {form_options[TEXT], .choice = &set->form, .chosen = TEXT},
+        {form_options[JSON], .choice = &set->form, .chosen = JSON},
+        {form_options[CHECK], .choice = &set->form, .chosen = CHECK},
         {"--lang", .value = &set->language, .needs = "en or zh"},
-        {"--list", .flag = &set->list},
-        {"--explain", .flag = &set->explain},
+        {form_options[LIST], .choice = &set->form, .chosen = LIST},
+        {form_options[EXPLAIN], .choice = &set->form, .chosen = EXPLAIN},
         {0},
     };
     int status = options_read(OPTIONS_ANYWHERE, &argc, argv, help, options);
@@ -78,11 +82,15 @@ static int read_options(int argc, char **argv, struct settings *set)
         return complain(EXIT_USAGE, "play: one script, not '%s' and '%s'", argv[1], argv[2]);
     if (set->language && strcmp(set->language, "en") != 0 && strcmp(set->language, "zh") != 0)
         return complain(EXIT_USAGE, "play: --lang is en or zh, not '%s'", set->language);
-    if (set->text && !set->name && !set->list)
+    if (set->name && (set->form == LIST || set->form == EXPLAIN))
+        return complain(EXIT_USAGE, "play: %s takes no script, and '%s' was given", form_options[set->form],
+                        set->name);
+    if (set->file && set->form != PAGE && set->form != JSON)
+        return complain(EXIT_USAGE, "play: -o is for the page and for --json, not for %s",
+                        form_options[set->form]);
+    if (set->form == TEXT && !set->name)
         return complain(EXIT_USAGE,
                         "play: --text needs a script or a lesson; `quarry play --list` lists them");
-    if (set->text + set->json + set->check > 1)
-        return complain(EXIT_USAGE, "play: one of --text, --json and --check");
     return GO_ON;
 }
 
@@ -268,8 +276,9 @@ static int write_json(FILE *out, const void *course)
 
 static int save(const struct settings *set, const struct course *course)
 {
-    const char *file = set->file ? set->file : set->json ? "-" : "play.html";
-    int status = output_write("play", file, set->json ? write_json : write_page, course);
+    bool as_json = set->form == JSON;
+    const char *file = set->file ? set->file : as_json ? "-" : "play.html";
+    int status = output_write("play", file, as_json ? write_json : write_page, course);
     size_t steps = 0;
     for (size_t i = 0; i < course->count; i++)
         steps += course->list[i].play.count;
@@ -289,9 +298,9 @@ static enum language language(const char *wanted)
 
 static int show(const struct settings *set, const struct course *course)
 {
-    if (set->text)
+    if (set->form == TEXT)
         return play_text(&course->list[0].play, language(set->language));
-    if (!set->check)
+    if (set->form != CHECK)
         return save(set, course);
     for (size_t i = 0; i < course->count; i++) {
         const struct played *p = &course->list[i];
@@ -307,9 +316,9 @@ int play_main(int argc, char **argv)
     int status = read_options(argc, argv, &set);
     if (status != GO_ON)
         return status;
-    if (set.explain)
+    if (set.form == EXPLAIN)
         return print_text(explanation);
-    if (set.list)
+    if (set.form == LIST)
         return list_lessons();
     struct course course = {0};
     int result = run_course(&course, set.name);
