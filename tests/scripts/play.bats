@@ -139,6 +139,63 @@ assert os.waitpid(pid, 0)[1] == 0
 PY
 }
 
+@test "text: a signal that ends or stops it gives the terminal back as it was" {
+    python3 - <<'PY'
+import os, pty, select, signal, struct, termios
+
+def shown():
+    seen = b""
+    while not seen.endswith(b"q quit "):
+        assert select.select([terminal], [], [], 20)[0], seen
+        seen += os.read(terminal, 65536)
+
+def player(told):
+    """In a group of its own, as a shell starts it, or no ^Z would stop it. What becomes of it is written to `told`."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execv(os.environ["QUARRY_BIN"], ["quarry", "play", "coalesce", "--text", "--lang", "en"])
+    os.write(told, struct.pack("i", child))
+    while True:
+        status = os.waitpid(child, os.WUNTRACED)[1]
+        os.write(told, struct.pack("i", status))
+        if not os.WIFSTOPPED(status):
+            os._exit(0)
+
+def hear():
+    assert select.select([ear], [], [], 20)[0]
+    return struct.unpack("i", os.read(ear, 4))[0]
+
+for number in signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP:
+    ear, mouth = os.pipe()
+    leader, terminal = pty.fork()
+    if leader == 0:
+        player(mouth)
+    before = termios.tcgetattr(terminal)
+    child = hear()
+    shown()
+    within = termios.tcgetattr(terminal)
+    assert within[3] == before[3] & ~(termios.ICANON | termios.ECHO)
+    os.write(terminal, b"\x1a")
+    assert os.WIFSTOPPED(hear())
+    assert termios.tcgetattr(terminal) == before, "stopped"
+    os.kill(child, signal.SIGCONT)
+    shown()
+    assert termios.tcgetattr(terminal) == within, "continued"
+    if number == signal.SIGINT:
+        os.write(terminal, b"\x03")
+    else:
+        os.kill(child, number)
+    status = hear()
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number, (number, status)
+    assert termios.tcgetattr(terminal) == before, number
+    os.waitpid(leader, 0)
+PY
+}
+
 @test "json: the path in the order asked, the system calls, the faults, a snapshot for each step" {
     printf 'a = malloc 100\nb = malloc 200k\n' >s.play
     "$QUARRY_BIN" play s.play --json >s.json

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,9 +213,47 @@ static void print_step(FILE *out, const struct play *play, size_t i, enum langua
     print_lists(out, play, i, in);
 }
 
-static int key(void)
+/* ---- keys ---- */
+
+/* How the terminal was before a key was read without its Enter: so it is given back, also to who ends or stops us. */
+static struct termios terminal_was;
+
+static void give_back_terminal(void)
+{
+    tcsetattr(STDIN_FILENO, TCSANOW, &terminal_was); /* output may stand still (^S): it is not waited for */
+    tcflush(STDIN_FILENO, TCIFLUSH);
+}
+
+static void take_terminal(void);
+
+static void end_by(int signal)
+{
+    if (tcgetpgrp(STDIN_FILENO) == getpgrp()) /* else it is another's, and was given back */
+        give_back_terminal();
+    raise(signal);   /* its handler is gone */
+    take_terminal(); /* it was a stop, and is over */
+}
+
+static void take_terminal(void)
+{
+    static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP};
+    const struct sigaction ends = {.sa_handler = end_by, .sa_flags = SA_RESETHAND | SA_NODEFER | SA_RESTART};
+    struct sigaction is;
+    tcgetattr(STDIN_FILENO, &terminal_was);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        if (sigaction(signals[i], NULL, &is) == 0 && is.sa_handler != SIG_IGN)
+            sigaction(signals[i], &ends, NULL);
+    struct termios raw = terminal_was;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
+}
+
+/* 0: none that means something, or we were stopped: in both cases the step is shown again. */
+static int key(const sigset_t *blocked)
 {
     unsigned char bytes[8];
+    if (ppoll(&(struct pollfd){STDIN_FILENO, POLLIN, 0}, 1, NULL, blocked) < 0)
+        return 0;
     ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
     if (n <= 0)
         return 'q';
@@ -225,17 +264,18 @@ static int key(void)
 
 static void step_through(const struct play *play, enum language in)
 {
-    struct termios was, raw;
-    tcgetattr(STDIN_FILENO, &was);
-    raw = was;
-    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
+    sigset_t stop, blocked;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    sigprocmask(SIG_BLOCK, &stop,
+                &blocked); /* it waits for key(), which then knows that there is a step to show */
+    take_terminal();
     for (size_t i = 0, quit = 0; !quit;) {
         fputs("\033[H\033[2J", stdout);
         print_step(stdout, play, i, in);
         printf("\n%s ", words[in].keys);
         fflush(stdout);
-        switch (key()) {
+        switch (key(&blocked)) {
         case 'n':
         case ' ':
         case '\n':
@@ -249,7 +289,8 @@ static void step_through(const struct play *play, enum language in)
             quit = 1;
         }
     }
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    give_back_terminal();
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
     putchar('\n');
 }
 
