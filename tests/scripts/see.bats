@@ -263,6 +263,45 @@ EOF
     [[ $output == '{"format":"quarry-snapshot","version":1,'* ]]
 }
 
+@test "a heap of very many mapped blocks is told about in time that grows with them, not with their square" {
+    cat >many.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(void)
+{
+    void *blocks[40000];
+    for (int i = 0; i < 40000; i++)
+        blocks[i] = malloc(5000);
+    for (int i = 0; i < 40000; i += 2) /* their mappings would be one */
+        free(blocks[i]);
+    printf("%p\n", blocks[39999]);
+    fflush(stdout);
+    pause();
+    return 0;
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -o many many.c
+    start "$quarry" run --conf mmap_threshold:4096,mmap_max:1000000 -- ./many
+    local block process=$pid
+    read -r _ block <target
+    "$quarry" snapshot "$pid" -o many.qs
+    start "$quarry" run -- ./sleeper # for the other tests
+    milliseconds() { # of the processor, for COMMAND
+        { TIMEFORMAT=%U; time "$@" >said_of_many 2>&1; } 2>&1 | tr -d .
+    }
+    local copying
+    copying=$(milliseconds "$quarry" snapshot many.qs -o copy.qs)
+    for command in "stat --json many.qs" "snapshot --json many.qs" "explain $block many.qs" "explain $block $process"; do
+        # shellcheck disable=SC2086
+        took=$(milliseconds "$quarry" $command)
+        echo "$command: $took ms, a copy: $copying ms"
+        [ "$((10#$took))" -le $((10#$copying * 10 + 500)) ]
+    done
+    kill "$process"
+    [ "$("$quarry" stat --json many.qs | python3 -c 'import json, sys; f = json.load(sys.stdin)["figures"]; print(sum(v["resident"] for k, v in f.items() if k != "mapped") - f["mapped"]["resident"])')" -eq 0 ]
+}
+
 @test "linked and statically linked programs, and a library that was deleted" {
     start ./linked
     "$quarry" stat "$pid" | grep -q live

@@ -26,8 +26,8 @@ const struct part_text part_texts[PARTS] = {
 
 struct residency {
     const struct model *m;
-    uint32_t **before; /* one array a segment, pages + 1 long; NULL: nothing is known */
-    size_t last;       /* addresses mostly go up */
+    uint32_t **before;          /* one array a segment, pages + 1 long; NULL: nothing is known */
+    const struct segment *last; /* that was asked for; the next address is often in it, too */
 };
 
 static uint64_t page_base(const struct model *m, const struct segment *s)
@@ -84,21 +84,15 @@ static uint64_t resident_in(const struct residency *r, size_t segment, uint64_t 
     return bytes;
 }
 
-static bool is_within(const struct quarry_segment *s, uint64_t from, uint64_t to)
-{
-    return from >= s->from && to <= s->to;
-}
-
 static uint64_t resident(struct residency *r, uint64_t from, uint64_t to)
 {
-    for (size_t i = 0; i < r->m->segment_count; i++) {
-        size_t at = (r->last + i) % r->m->segment_count;
-        if (is_within(&r->m->segments[at].is, from, to)) {
-            r->last = at;
-            return resident_in(r, at, from, to);
-        }
-    }
-    return 0;
+    const struct segment *s = r->last;
+    if (!s || from < s->is.from || from >= s->is.to)
+        s = model_segment_at(r->m, from);
+    if (!s || to > s->is.to)
+        return 0;
+    r->last = s;
+    return resident_in(r, (size_t)(s - r->m->segments), from, to);
 }
 
 /* ---- adding up ---- */

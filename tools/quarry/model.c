@@ -157,40 +157,60 @@ const struct quarry_visitor model_visitor = {
 
 /* ---- looking up ---- */
 
-struct chunk *model_chunk_at(const struct model *m, uint64_t address)
+static uint64_t start_of_chunk(const struct model *m, size_t i)
 {
-    size_t from = 0, to = m->chunk_count;
+    return m->chunks[i].at;
+}
+
+static uint64_t start_of_run(const struct model *m, size_t i)
+{
+    return m->runs[i].is.at;
+}
+
+static uint64_t start_of_segment(const struct model *m, size_t i)
+{
+    return m->segments[i].is.from;
+}
+
+/* How many of `count`, which stand in order, start before `end`. */
+static inline size_t count_before(const struct model *m, size_t count,
+                                  uint64_t (*start)(const struct model *m, size_t i), uint64_t end)
+{
+    size_t from = 0, to = count;
     while (from < to) {
         size_t middle = (from + to) / 2;
-        if (m->chunks[middle].at <= address)
+        if (start(m, middle) < end)
             from = middle + 1;
         else
             to = middle;
     }
-    return from && address - m->chunks[from - 1].at < m->chunks[from - 1].size ? &m->chunks[from - 1] : NULL;
+    return from;
+}
+
+struct chunk *model_chunk_at(const struct model *m, uint64_t address)
+{
+    size_t count = count_before(m, m->chunk_count, start_of_chunk, address + 1);
+    struct chunk *last = count ? &m->chunks[count - 1] : NULL;
+    return last && address - last->at < last->size ? last : NULL;
 }
 
 struct run *model_run_at(const struct model *m, uint64_t address)
 {
-    size_t from = 0, to = m->run_count;
-    while (from < to) {
-        size_t middle = (from + to) / 2;
-        if (m->runs[middle].is.at <= address)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from && address - m->runs[from - 1].is.at < 65536 ? &m->runs[from - 1] : NULL;
+    size_t count = count_before(m, m->run_count, start_of_run, address + 1);
+    struct run *last = count ? &m->runs[count - 1] : NULL;
+    return last && address - last->is.at < 65536 ? last : NULL;
+}
+
+struct segment *model_segment_before(const struct model *m, uint64_t end)
+{
+    size_t count = count_before(m, m->segment_count, start_of_segment, end);
+    return count ? &m->segments[count - 1] : NULL;
 }
 
 struct segment *model_segment_at(const struct model *m, uint64_t address)
 {
-    for (size_t i = 0; i < m->segment_count; i++) {
-        const struct quarry_segment *s = &m->segments[i].is;
-        if (address >= s->from && address < s->to)
-            return &m->segments[i];
-    }
-    return NULL;
+    struct segment *last = model_segment_before(m, address + 1);
+    return last && address < last->is.to ? last : NULL;
 }
 
 /* ---- cells ---- */
@@ -247,6 +267,18 @@ static int runs_by_address(const void *a, const void *b)
 {
     const struct run *x = a, *y = b;
     return x->is.at < y->is.at ? -1 : x->is.at > y->is.at;
+}
+
+static int segments_by_address(const void *a, const void *b)
+{
+    const struct segment *x = a, *y = b;
+    return x->is.from < y->is.from ? -1 : x->is.from > y->is.from;
+}
+
+void model_sort_segments(struct model *m)
+{
+    if (m->segment_count)
+        qsort(m->segments, m->segment_count, sizeof *m->segments, segments_by_address);
 }
 
 static bool chunks_are_sorted(const struct model *m)
@@ -319,6 +351,7 @@ void model_join(struct model *m)
         qsort(m->chunks, m->chunk_count, sizeof *m->chunks, chunks_by_address);
     if (m->run_count)
         qsort(m->runs, m->run_count, sizeof *m->runs, runs_by_address);
+    model_sort_segments(m);
     uint64_t last = 0;
     uint32_t last_index = QUARRY_NONE;
     for (size_t i = 0; i < m->run_count; i++) {

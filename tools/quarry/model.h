@@ -112,7 +112,7 @@ struct model {
 
     struct quarry_arena *arenas;
     size_t arena_count;
-    struct segment *segments;
+    struct segment *segments; /* by address */
     size_t segment_count;
     struct chunk *chunks; /* by address, mapped blocks too */
     size_t chunk_count;
@@ -142,11 +142,13 @@ size_t model_users_of(const struct model *m, uint64_t host);
 
 /* After the walk: what each list and stack says of its chunks and cells goes to these. */
 void model_join(struct model *m);
+void model_sort_segments(struct model *m); /* model_join does it, too */
 
 /* By address; NULL: none. A chunk is found by any address in it, a run and a segment too. */
 struct chunk *model_chunk_at(const struct model *m, uint64_t address);
 struct run *model_run_at(const struct model *m, uint64_t address);
 struct segment *model_segment_at(const struct model *m, uint64_t address);
+struct segment *model_segment_before(const struct model *m, uint64_t end); /* the last that begins before */
 
 /* What a cell is. */
 enum cell_state { CELL_NONE, CELL_IN_USE, CELL_FREE, CELL_REMOTE, CELL_CACHED, CELL_MOVING };

@@ -385,7 +385,10 @@ static bool read_parts(struct pack *all, struct model *m)
             return false;
         all->used += length;
     }
-    return last == PART_COUNT - 1 && !all->bad && is_sane(m);
+    if (last < PART_COUNT - 1 || all->bad || !is_sane(m))
+        return false;
+    model_sort_segments(m); /* they are, but in files of earlier commands */
+    return true;
 }
 
 static const char *read_bytes(const unsigned char *bytes, size_t size, struct model *m)

@@ -106,12 +106,8 @@ void snapshot_json_figures(struct json *j, const struct figures *f)
 
 static bool holds_segment(const struct model *m, const struct map *map)
 {
-    for (size_t i = 0; i < m->segment_count; i++) {
-        const struct quarry_segment *s = &m->segments[i].is;
-        if (s->from < map->to && s->to > map->from && s->kind != QUARRY_SEGMENT_BREAK)
-            return true;
-    }
-    return false;
+    const struct segment *last = model_segment_before(m, map->to);
+    return last && last->is.to > map->from && last->is.kind != QUARRY_SEGMENT_BREAK;
 }
 
 static const char *map_kind(const struct model *m, size_t index)
