@@ -285,6 +285,66 @@ EOF
     [ "$output" = hello ]
 }
 
+# ---- where the preload takes, and is not used ----
+
+@test "a program that brings its own malloc runs, after a line that says so" {
+    cat >own.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+static char memory[1 << 20], *next = memory;
+KIND void *malloc(size_t bytes) { void *p = next; next += (bytes + 15) & ~(size_t)15; return p; }
+KIND void free(void *p) { (void)p; }
+int main(void)
+{
+    char *p = malloc(1);
+    return puts(p >= memory && p < next ? "its own" : "another") < 0;
+}
+EOF
+    "$CC" -fno-builtin -DKIND= -o own-pie -fPIE -pie own.c
+    "$CC" -fno-builtin -DKIND= -o own-no-pie -fno-pie -no-pie own.c
+    "$CC" -fno-builtin '-DKIND=__attribute__((weak))' -o own-weak -s own.c
+    printf '#!%s\n' "$PWD/own-pie" >own-script && chmod +x own-script
+    for name in own-pie own-no-pie own-weak; do
+        run --separate-stderr "$quarry" run -- "./$name"
+        [ "$status" -eq 0 ]
+        [ "$output" = "its own" ]
+        [ "$stderr" = "quarry: run: ./$name: brings its own malloc, which is used instead of Quarry's" ]
+    done
+    run --separate-stderr "$quarry" run -- ./own-script
+    [ "$output" = "its own" ]
+    [ "$stderr" = "quarry: run: ./own-script: its interpreter $PWD/own-pie brings its own malloc, which is used instead of Quarry's" ]
+}
+
+@test "nothing is said of a program that only uses malloc, whatever it calls malloc beside that" {
+    cat >address.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+void *(*const taken)(size_t) = malloc;
+static void *mine(size_t) __asm__("malloc_of_mine");
+static void *mine(size_t bytes) { return taken(bytes); }
+int main(void) { return puts(mine(1) ? "hello" : "no memory") < 0; }
+EOF
+    cat >hidden.c <<'EOF'
+__attribute__((visibility("hidden"))) void *malloc(unsigned long bytes) { return (void *)bytes; }
+EOF
+    cat >library.c <<'EOF'
+void *malloc(unsigned long bytes) { return (void *)bytes; }
+EOF
+    "$CC" -fno-builtin -o address-pie -fPIE -pie address.c
+    "$CC" -fno-builtin -o address-no-pie -fno-pie -no-pie address.c # malloc has an address there, and is undefined
+    "$CC" -o with-hidden hello.c hidden.c
+    "$CC" -shared -fPIC -o libown.so library.c
+    "$CC" -fno-builtin -o with-library address.c -Wl,--no-as-needed -L. -lown -Wl,-rpath,"$PWD"
+    strip -o stripped hello
+    for name in address-pie address-no-pie with-library with-hidden stripped; do
+        run --separate-stderr "$quarry" run -- "./$name"
+        [ "$status" -eq 0 ]
+        [ -z "$stderr" ]
+        [ "$output" = hello ]
+    done
+    readelf -W --dyn-syms address-no-pie | grep -Eq ' 0*[1-9a-f][0-9a-f]* .* UND malloc' || skip "this compiler gives no address to what is undefined"
+}
+
 # ---- scripts ----
 
 @test "scripts run, with arguments, by #!, by env and by none" {

@@ -3,6 +3,8 @@
 #include <elf.h>
 #include <endian.h>
 #include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,6 +106,35 @@ enum elf_result elf_read(const char *path, struct elf_file *elf)
     enum elf_result result = read_open(fd, elf);
     close(fd);
     return result;
+}
+
+static bool section_defines(Elf *elf, Elf_Scn *section, const char *symbol)
+{
+    GElf_Shdr header;
+    Elf_Data *data = NULL;
+    if (gelf_getshdr(section, &header) && header.sh_type == SHT_DYNSYM)
+        data = elf_getdata(section, NULL);
+    GElf_Sym entry;
+    for (int i = 0; data && gelf_getsym(data, i, &entry); i++) {
+        const char *name = elf_strptr(elf, header.sh_link, entry.st_name);
+        if (entry.st_shndx != SHN_UNDEF && name && strcmp(name, symbol) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool elf_defines(const char *path, const char *symbol)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    elf_version(EV_CURRENT);
+    Elf *elf = fd < 0 ? NULL : elf_begin(fd, ELF_C_READ, NULL);
+    bool defines = false;
+    for (Elf_Scn *section = NULL; !defines && (section = elf_nextscn(elf, section));)
+        defines = section_defines(elf, section, symbol);
+    elf_end(elf);
+    if (fd >= 0)
+        close(fd);
+    return defines;
 }
 
 const char *elf_describe(const struct elf_file *elf, char *text, size_t size)

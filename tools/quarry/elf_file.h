@@ -1,4 +1,4 @@
-/* What the header of a program or library says. Owns: reading ELF. May not know: what follows from it. */
+/* What the headers and symbols of a program or library say. Owns: reading ELF. May not know: what follows from it. */
 #ifndef QUARRY_ELF_FILE_H
 #define QUARRY_ELF_FILE_H
 
@@ -17,6 +17,12 @@ struct elf_file {
 enum elf_result { ELF_OK, ELF_NOT_ELF, ELF_UNREADABLE, ELF_BROKEN };
 
 enum elf_result elf_read(const char *path, struct elf_file *elf);
+
+/*
+ * Its dynamic symbol table defines `symbol`: the loader finds that before what any library defines, a preloaded one too. An import is
+ * none, also where it has an address (of a stub, in a program that is not position-independent).
+ */
+bool elf_defines(const char *path, const char *symbol);
 
 /* "64-bit x86-64"; the text lies in `text`. */
 const char *elf_describe(const struct elf_file *elf, char *text, size_t size);

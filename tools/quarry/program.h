@@ -2,7 +2,7 @@
  * The program that `quarry run` is to start: where it is, and whether a preloaded library can reach it.
  *
  * Owns: the search along PATH as execvp(3) does it, the way from a script to the program that runs it, and the
- * reasons why a preload does not take. May not know: command-line options, the environment that is built.
+ * reasons why a preload does not take, or is of no use. May not know: command-line options, the environment that is built.
  */
 #ifndef QUARRY_PROGRAM_H
 #define QUARRY_PROGRAM_H
@@ -14,6 +14,7 @@ enum program_result {
     PROGRAM_NOT_FOUND,
     PROGRAM_CANNOT_RUN,     /* a directory, not executable, … */
     PROGRAM_OUT_OF_REACH,   /* runs, but without any preloaded library */
+    PROGRAM_OWN_MALLOC,     /* runs with the library, and does not use its malloc */
     PROGRAM_FOREIGN_LOADER, /* runs, but another libc's loader would choke on the library */
 };
 

@@ -30,6 +30,7 @@ static const char help[] =
     "  --anyway          run the program even where Quarry cannot be loaded into it\n"
     "  --help            this text\n"
     "\n"
+    "A program that exports a malloc of its own uses that one: then a line on stderr says so.\n"
     "QUARRY_CONF of the environment comes first, then --classic and --stats, then --conf; the later wins.\n"
     "\n"
     "Exit status: the program's own; 2 wrong usage; 125 quarry itself failed; 126 PROGRAM cannot be run, or\n"
@@ -80,6 +81,8 @@ static int judge(const struct settings *set, const char *library, enum program_r
     switch (*result) {
     case PROGRAM_FINE:
         return EXIT_FINE;
+    case PROGRAM_OWN_MALLOC:
+        return complain(EXIT_FINE, "run: %s: %s", name, why);
     case PROGRAM_NOT_FOUND:
         return complain(EXIT_NOT_FOUND, "run: %s: %s", name, why);
     case PROGRAM_CANNOT_RUN:
