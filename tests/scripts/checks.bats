@@ -83,6 +83,25 @@ EOF
     done
 }
 
+@test "check-messages: a text without a row, a row without a text" {
+    mkdir -p src tools/quarry docs
+    cat >src/a.c <<'EOF'
+    qy_fatal(QY_DOUBLE_FREE, mem, "one");
+    qy_walk_find(w, at(c), is_doubtful(w), "check",
+                 "two");
+    qy_fatal("invariant", mem, "I-1: three");
+EOF
+    printf '| `one` | … |\n| `quarry: four` | … |\n| check | `two` | … |\n' >docs/messages.md
+    run "$scripts/check-messages" .
+    [ "$status" -eq 0 ]
+    printf '| `two` | … |\n| `five` | … |\n' >docs/messages.md
+    run "$scripts/check-messages" .
+    [ "$status" -eq 1 ]
+    [ "${lines[0]}" = "src/a.c:1: 'one' has no row in docs/messages.md" ]
+    [ "${lines[1]}" = "docs/messages.md: nobody says 'five'" ]
+    [ "${#lines[@]}" -eq 2 ]
+}
+
 @test "dev: an unknown command, preset or option is a usage error with exit status 2" {
     cd "$QUARRY_SOURCE"
     for words in "nonsense" "build nonsense" "build release extra" "fmt extra" "lint extra" "test --nonsense"; do
