@@ -147,6 +147,61 @@ one_line() {
     start "$quarry" run -- ./sleeper # for the other tests
 }
 
+@test "a process of many threads that is killed at any moment of a look is one line, soon, and never damage" {
+    cat >churn.c <<'EOF'
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+static void *churn(void *seed)
+{
+    unsigned s = (unsigned)(size_t)seed;
+    void *blocks[1000] = {0};
+    for (;;) {
+        s = s * 1103515245 + 12345;
+        free(blocks[s >> 8 & 511]);
+        blocks[s >> 8 & 511] = malloc(s >> 12 & 4095);
+    }
+    return NULL;
+}
+int main(void)
+{
+    pthread_t thread;
+    for (int i = 0; i < 100000; i++)
+        *(volatile char *)malloc(i % 3000 + 1) = 1;
+    for (size_t i = 0; i < 3; i++)
+        pthread_create(&thread, NULL, churn, (void *)i);
+    puts("ready");
+    fflush(stdout);
+    churn(NULL);
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -pthread -o churn churn.c
+    python3 - <<'EOF'
+import os, random, re, subprocess, time
+
+quarry = os.environ["QUARRY_BIN"]
+GONE = re.compile(rb"quarry: \w+: \d+: (no such process|it has ended, or its main thread has \(a zombie\))\n")
+ended = 0
+for turn in range(40):
+    words = random.choice((["stat", "--json"], ["snapshot", "-o", "ended.qs"], ["explain", "0x10"]))
+    churn = subprocess.Popen([quarry, "run", "./churn"], stdout=subprocess.PIPE)
+    churn.stdout.readline()
+    look = subprocess.Popen([quarry, *words, str(churn.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(random.random() * 0.12)
+    churn.kill()
+    said, complaint = look.communicate(timeout=30)
+    churn.wait()
+    if GONE.fullmatch(complaint):
+        assert look.returncode == 1 and not said, (words, said)
+        ended += 1
+    elif words[0] == "explain":
+        assert complaint.endswith(b"explain: 0x10: nothing is mapped there\n"), complaint
+    else:
+        assert look.returncode == 0 and not complaint, (words, look.returncode, complaint, said)
+print(f"{ended} of 40 ended in time")
+EOF
+}
+
 @test "no permission is status 1 and one line" {
     [ "$(id -u)" -eq 0 ] || skip "needs root to become somebody else"
     command -v setpriv >/dev/null || skip "no setpriv"

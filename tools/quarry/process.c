@@ -238,6 +238,13 @@ static const char *copy_standing(struct look *l, const struct stop *s, bool sett
     return status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
 }
 
+/* A process that is killed may end while it is copied; what could be read at the end was there before. */
+static bool is_still_there(struct look *l)
+{
+    char byte;
+    return read_process(&l->pid, l->layout, &byte, sizeof byte) == sizeof byte;
+}
+
 static const char *stop_and_copy(struct look *l, bool last, bool *again)
 {
     struct stop s;
@@ -252,6 +259,8 @@ static const char *stop_and_copy(struct look *l, bool last, bool *again)
     if (!s.straggles) {
         why = copy_standing(l, &s, settled, last || s.foreign);
         *again = l->m->busy && !last && !s.foreign;
+        if (!why && !is_still_there(l))
+            why = "its memory went away while it was copied";
     }
     uint64_t stopped_us = stop_end(&s);
     if (l->m->stopped_us < stopped_us)
@@ -377,29 +386,28 @@ static void name_the_moment(struct model *m)
     strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 }
 
-/* As the kernel says it in /proc/PID/stat, behind the name, which may contain anything; 0: there is no such process. */
-static char state_of(int pid)
+/* NULL: it is there. */
+static const char *why_gone(int pid)
 {
-    char path[64], line[512] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    char *read = fgets(line, sizeof line, file), *name_end = strrchr(line, ')');
-    fclose(file);
-    return read && name_end && name_end[1] == ' ' ? name_end[2] : 0;
+    char state = thread_state(pid, pid);
+    return !state                         ? "no such process"
+           : state == 'Z' || state == 'X' ? "it has ended, or its main thread has (a zombie)"
+                                          : NULL;
+}
+
+/* That a process ended while it was looked at may show in any way: `why` is said of one that did not. */
+static int complain_look(const char *command, int pid, const char *why)
+{
+    const char *gone = why_gone(pid);
+    return complain(EXIT_FINDING, "%s: %d: %s", command, pid, gone ? gone : why);
 }
 
 static int complain_access(const char *command, int pid)
 {
-    if (errno == EACCES || errno == EPERM)
-        return complain(EXIT_FINDING, "%s: %d: no permission to look into this process (same user, or root)",
-                        command, pid);
-    char state = state_of(pid);
-    const char *why = !state         ? "no such process"
-                      : state == 'Z' ? "it has ended, or its main thread has (a zombie)"
-                                     : "it has no memory of its own (a thread of the kernel?)";
-    return complain(EXIT_FINDING, "%s: %d: %s", command, pid, why);
+    return complain_look(command, pid,
+                         errno == EACCES || errno == EPERM
+                             ? "no permission to look into this process (same user, or root)"
+                             : "it has no memory of its own (a thread of the kernel?)");
 }
 
 /* The list of mappings may be open to who may not read them. */
@@ -433,7 +441,7 @@ int capture_process(const char *command, int pid, const struct capture_options *
     if (!l.layout && !may_read(pid, &m->maps))
         return complain_access(command, pid);
     if (!l.layout)
-        return complain(EXIT_FINDING, "%s: %d: %s runs without Quarry", command, pid, m->executable);
+        return complain_look(command, pid, join_text(m->executable, "runs without Quarry", ' '));
     const struct map *data = maps_find(&m->maps, l.layout);
     l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
     snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
@@ -457,7 +465,7 @@ int capture_process(const char *command, int pid, const struct capture_options *
         why = copy_heap(&l);
     }
     if (why)
-        return complain(EXIT_FINDING, "%s: %d: %s", command, pid, why);
+        return complain_look(command, pid, why);
     name_the_moment(m);
     m->copied_bytes = image_bytes(l.plan.image);
     int result = capture_walk(command, name, image_read, l.plan.image, l.layout, m);
@@ -469,6 +477,7 @@ int capture_process(const char *command, int pid, const struct capture_options *
     if (pagemap >= 0)
         close(pagemap);
     maps_free(&m->maps);
-    maps_read(pid, options->smaps, &m->maps);
+    if (!maps_read(pid, options->smaps, &m->maps)) /* then pages could not be asked for, either */
+        return complain_access(command, pid);
     return result;
 }

@@ -37,10 +37,13 @@ uint64_t clock_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 0: gone. */
-static char thread_state(int pid, int tid)
+/* PF_EXITING of the kernel: it runs no code of the program's any more, and its memory may be gone. */
+#define IS_EXITING 4u
+
+char thread_state(int pid, int tid)
 {
-    char path[64], line[512];
+    char path[64], line[512], state = 0;
+    unsigned flags = 0;
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
     FILE *file = fopen(path, "re");
     if (!file)
@@ -48,8 +51,16 @@ static char thread_state(int pid, int tid)
     size_t got = fread(line, 1, sizeof line - 1, file);
     fclose(file);
     line[got] = '\0';
-    const char *after_name = strrchr(line, ')');
-    return after_name && after_name[1] ? after_name[2] : 0;
+    const char *after_name = strrchr(line, ')'); /* the name may contain anything */
+    if (after_name)
+        sscanf(after_name + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags);
+    return state != 'Z' && flags & IS_EXITING ? 'X' : state;
+}
+
+static bool has_ended(int pid, int tid)
+{
+    char state = thread_state(pid, tid);
+    return state == 0 || state == 'Z' || state == 'X';
 }
 
 static bool is_known(const struct stop *s, int tid)
@@ -90,10 +101,16 @@ static struct stopped_thread *add_thread(struct stop *s, int tid)
     return &s->threads[s->count++];
 }
 
+/* One that has ended is listed for as long as nobody asks for its status. */
 static int seize(struct stop *s, int tid)
 {
-    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0)
-        return errno == ESRCH ? 0 : errno;
+    if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) {
+        int why = errno;
+        if (!has_ended(s->pid, tid))
+            return why == ESRCH ? 0 : why;
+        add_thread(s, tid)->gone = true;
+        return 0;
+    }
     add_thread(s, tid);
     return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno == ESRCH ? 0 : errno;
 }
@@ -113,7 +130,7 @@ static uint64_t pc_of_standing(int pid, int tid)
 static int look_whether_it_stands(struct stop *s, int tid)
 {
     char state = thread_state(s->pid, tid);
-    if (state != 't' && state != 'T' && state != 'Z' && state != 'X' && state != 0)
+    if (state != 't' && state != 'T' && !has_ended(s->pid, tid))
         return EPERM;
     add_thread(s, tid)->pc = pc_of_standing(s->pid, tid);
     return 0;
@@ -139,12 +156,13 @@ static void read_registers(struct stopped_thread *t)
 #endif
 }
 
-/* Waits until the thread stands or is gone. */
-static bool wait_for(struct stopped_thread *t, uint64_t until_us)
+/* Waits until the thread stands or is gone. The first thread's end is told only when all others' was asked for. */
+static bool wait_for(const struct stop *s, struct stopped_thread *t, uint64_t until_us)
 {
     for (unsigned tries = 0;; tries++) {
         int status, got = waitpid(t->tid, &status, __WALL | WNOHANG);
-        if (got < 0 || (got > 0 && !WIFSTOPPED(status))) {
+        if (got < 0 || (got > 0 && !WIFSTOPPED(status)) ||
+            (tries > 20 && got == 0 && has_ended(s->pid, t->tid))) {
             t->gone = true;
             t->pc = 0;
             return true;
@@ -167,13 +185,21 @@ static bool all_stand(struct stop *s, uint64_t until_us)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct stopped_thread *t = &s->threads[i];
-        if (!t->stands && !t->gone && !wait_for(t, until_us))
+        if (!t->stands && !t->gone && !wait_for(s, t, until_us))
             return false;
         if (!s->begun)
             s->from_us = clock_us(); /* before that, all were running */
         s->begun = true;
     }
     return true;
+}
+
+static bool any_stands(const struct stop *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->threads[i].stands)
+            return true;
+    return false;
 }
 
 static const char *give_up(struct stop *s, const char *why)
@@ -208,7 +234,7 @@ static const char *stop_new_threads(struct stop *s, uint64_t until)
             return give_up(s,
                            "a thread of it does not stop: it waits for a device, or for a child of vfork()");
         if (found == 0)
-            return s->count ? NULL : give_up(s, "it is gone");
+            return any_stands(s) ? NULL : give_up(s, "it is gone");
     }
 }
 
@@ -291,8 +317,11 @@ uint64_t stop_end(struct stop *s)
     /* What does not stand yet can only be let go when it does. What did not in time is not waited for again: it goes with us. */
     uint64_t until = clock_us() + (s->straggles ? LONG_PATIENCE_US : 0);
     for (size_t i = 0; i < s->count; i++)
-        if (!s->threads[i].gone && wait_for(&s->threads[i], until))
+        if (!s->threads[i].gone && wait_for(s, &s->threads[i], until))
             detach(&s->threads[i]);
+    /* Who has ended is its parent's to ask for, and not ours to keep: the first thread last. */
+    for (size_t i = s->count; i-- > 0;)
+        waitpid(s->threads[i].tid, NULL, __WALL | WNOHANG);
     return stopped_us;
 }
 
