@@ -394,8 +394,17 @@ EOF
 @test "a full disk is an error, not silence" {
     one_line 125 "cannot write" "$quarry" snapshot "$pid" -o /dev/full
     one_line 125 "cannot write" "$quarry" snapshot --json "$pid" -o /dev/full
-    run bash -c "'$quarry' stat $pid >/dev/full"
-    [ "$status" -eq 125 ]
+    for command in "stat $pid" "stat --json heap.qs" "explain $small heap.qs" "play --list" "--help"; do
+        for buffering in 0 L 4096; do # where nothing is left for the end, all was lost before
+            one_line 125 "cannot write" bash -c "stdbuf -o$buffering '$quarry' $command >/dev/full"
+        done
+    done
+}
+
+@test "a standard output that is closed is an error, not silence" {
+    for command in "stat $pid" "stat --openmetrics heap.qs" "explain $small $pid" "snapshot heap.qs" "play --list" "--version"; do
+        one_line 125 "cannot write" bash -c "'$quarry' $command >&-"
+    done
 }
 
 @test "a file that could not be written is removed, a device is not" {

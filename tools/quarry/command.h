@@ -33,7 +33,7 @@ int map_main(int argc, char **argv);
 /* Prints "quarry: " and the text and a newline to stderr, and returns `status`. */
 int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Prints to stdout and returns EXIT_FINE, or complains when stdout does not take it. */
+/* Prints to stdout and returns EXIT_FINE, or complains when stdout did not take it, or something before it. */
 int print_text(const char *text);
 
 #endif

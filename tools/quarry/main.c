@@ -29,7 +29,7 @@ int complain(int status, const char *format, ...)
 
 int print_text(const char *text)
 {
-    if (fputs(text, stdout) == EOF || fflush(stdout) == EOF)
+    if (fputs(text, stdout) == EOF || fflush(stdout) == EOF || ferror(stdout))
         return complain(EXIT_OURSELVES, "cannot write: %s", strerror(errno));
     return EXIT_FINE;
 }
