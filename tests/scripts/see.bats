@@ -109,6 +109,10 @@ one_line() {
     one_line 1 "No such file" "$quarry" stat nowhere
     one_line 1 "neither a core file nor a snapshot" "$quarry" stat sleeper.c
     one_line 1 "not a core file" "$quarry" stat sleeper
+    mkfifo pipe
+    one_line 1 "neither a core file nor a snapshot" timeout 10 "$quarry" stat pipe
+    one_line 1 "neither a core file nor a snapshot" bash -c "cat heap.qs | '$quarry' stat /dev/stdin"
+    one_line 1 "no target" "$quarry" stat ""
     : >empty
     one_line 1 "neither" "$quarry" stat empty
     one_line 1 "." "$quarry" stat .

@@ -20,12 +20,12 @@ static int capture_file(const char *command, const char *path, struct model *m)
 {
     char start[SNAPSHOT_MAGIC_BYTES] = {0};
     const char *why;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* of a pipe, nobody has to write to it */
     if (fd < 0)
         return complain(EXIT_FINDING, "%s: %s: %s", command, path, strerror(errno));
     ssize_t got = pread(fd, start, sizeof start, 0);
     int result;
-    if (got < 0)
+    if (got < 0 && errno != ESPIPE)
         result = complain(EXIT_FINDING, "%s: %s: %s", command, path, strerror(errno));
     else if (memcmp(start, ELFMAG, SELFMAG) == 0)
         result = capture_core(command, path, fd, m);
@@ -42,6 +42,8 @@ static int capture_file(const char *command, const char *path, struct model *m)
 int capture(const char *command, const char *target, const struct capture_options *options, struct model *m)
 {
     *m = (struct model){0};
+    if (!*target)
+        return complain(EXIT_FINDING, "%s: no target: its name is empty", command);
     if (!all_digits(target))
         return capture_file(command, target, m);
     errno = 0;
