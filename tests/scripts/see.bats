@@ -151,6 +151,20 @@ one_line() {
     start "$quarry" run -- ./sleeper # for the other tests
 }
 
+@test "watching ends with one line where there is nothing to look at" {
+    one_line 1 "neither a core file nor a snapshot" timeout 3 "$quarry" stat --watch=0.1 sleeper.c
+    one_line 1 "runs without Quarry" timeout 3 "$quarry" stat --watch=0.1 $$
+    sh -c '"$QUARRY_BIN" run -- ./sleeper >said_of_watched & echo $! >watched; exec sleep 20' 3>&- & # who does not ask for its status
+    local parent=$!
+    until [ -s said_of_watched ]; do sleep 0.1; done
+    (sleep 1 && kill "$(cat watched)") 3>&- &
+    run --separate-stderr timeout 10 "$quarry" stat --json --watch=0.2 "$(cat watched)"
+    kill "$parent"
+    [ "$status" -eq 1 ]
+    [[ ${lines[0]} == "{"*"}" ]]
+    [[ $stderr == "quarry: stat: $(cat watched): it has ended, or its main thread has (a zombie)" ]]
+}
+
 @test "a process of many threads that is killed at any moment of a look is one line, soon, and never damage" {
     cat >churn.c <<'EOF'
 #include <pthread.h>

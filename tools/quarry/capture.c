@@ -52,3 +52,8 @@ int capture(const char *command, const char *target, const struct capture_option
         return complain(EXIT_USAGE, "%s: '%s' is no process id", command, target);
     return capture_process(command, (int)pid, options, m);
 }
+
+bool capture_is_there(const char *target)
+{
+    return all_digits(target) ? !capture_process_gone(atoi(target)) : access(target, F_OK) == 0;
+}

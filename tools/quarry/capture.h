@@ -15,8 +15,12 @@ struct capture_options {
  */
 int capture(const char *command, const char *target, const struct capture_options *options, struct model *m);
 
+/* False: no later look can succeed, for the process has ended or there is no such file. */
+bool capture_is_there(const char *target);
+
 /* The parts behind it. */
 int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m);
+const char *capture_process_gone(int pid); /* why there is none to be looked at; NULL: there is one */
 int capture_core(const char *command, const char *path, int fd, struct model *m);
 
 /* The walk, with the descriptor at `layout`; complains with what `target` is called. */

@@ -386,8 +386,7 @@ static void name_the_moment(struct model *m)
     strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 }
 
-/* NULL: it is there. */
-static const char *why_gone(int pid)
+const char *capture_process_gone(int pid)
 {
     char state = thread_state(pid, pid);
     return !state                         ? "no such process"
@@ -398,7 +397,7 @@ static const char *why_gone(int pid)
 /* That a process ended while it was looked at may show in any way: `why` is said of one that did not. */
 static int complain_look(const char *command, int pid, const char *why)
 {
-    const char *gone = why_gone(pid);
+    const char *gone = capture_process_gone(pid);
     return complain(EXIT_FINDING, "%s: %d: %s", command, pid, gone ? gone : why);
 }
 

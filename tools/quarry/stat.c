@@ -179,11 +179,12 @@ static void print_openmetrics(const struct model *m, const struct figures *f)
 
 /* ---- all together ---- */
 
-static int look_once(const struct settings *set)
+static int look_once(const struct settings *set, bool *could_look)
 {
     struct model m;
     int status = capture("stat", set->target, &set->capture, &m);
     if (status == EXIT_FINE) {
+        *could_look = true;
         struct figures f;
         figures_of(&m, &f);
         if (set->watch && set->form == SCREEN && isatty(STDOUT_FILENO))
@@ -200,13 +201,6 @@ static int look_once(const struct settings *set)
     }
     model_free(&m);
     return status;
-}
-
-static bool target_is_there(const char *target)
-{
-    char path[300];
-    snprintf(path, sizeof path, "/proc/%.250s", target);
-    return access(target, F_OK) == 0 || access(path, F_OK) == 0;
 }
 
 static bool parse_seconds(const char *word, double *seconds)
@@ -238,8 +232,10 @@ int stat_main(int argc, char **argv)
     if (argc < 2)
         return complain(EXIT_USAGE, "stat: no target given; see `quarry stat --help`");
     set.target = argv[1];
-    /* Watching ends with the process, which is then no longer to be found. */
-    while ((status = look_once(&set)) <= EXIT_FINDING && set.watch && target_is_there(set.target)) {
+    /* Watching ends with the process. What could be looked at once may be out of reach for a while. */
+    bool could_look = false;
+    while ((status = look_once(&set, &could_look)) <= EXIT_FINDING && set.watch && could_look &&
+           capture_is_there(set.target)) {
         long ns = (long)((seconds - (double)(long)seconds) * 1e9);
         nanosleep(&(struct timespec){(time_t)seconds, ns}, NULL);
     }
