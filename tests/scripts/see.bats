@@ -409,10 +409,22 @@ EOF
     one_line 125 "No such file" "$quarry" map "$pid" -o nowhere/heap.html
 }
 
+@test "a page that cannot be read, and one that is none, are named" {
+    mkdir -p elsewhere/bin elsewhere/share/quarry/viewer.html
+    cp "$quarry" elsewhere/bin/
+    one_line 125 "elsewhere/share/quarry/viewer.html: Is a directory" elsewhere/bin/quarry map heap.qs -o other.html
+    rmdir elsewhere/share/quarry/viewer.html
+    echo nothing >elsewhere/share/quarry/viewer.html
+    one_line 125 "elsewhere/share/quarry/viewer.html: holds no @SNAPSHOT@" elsewhere/bin/quarry map heap.qs -o other.html
+    rm elsewhere/share/quarry/viewer.html
+    one_line 125 "viewer.html is not there" elsewhere/bin/quarry map heap.qs -o other.html
+    [ ! -e other.html ]
+}
+
 @test "a full disk is an error, not silence" {
     one_line 125 "cannot write" "$quarry" snapshot "$pid" -o /dev/full
     one_line 125 "cannot write" "$quarry" snapshot --json "$pid" -o /dev/full
-    for command in "stat $pid" "stat --json heap.qs" "explain $small heap.qs" "play --list" "--help"; do
+    for command in "stat $pid" "stat --json heap.qs" "explain $small $pid" "play --list" "--help"; do
         for buffering in 0 L 4096; do # where nothing is left for the end, all was lost before
             one_line 125 "cannot write" bash -c "stdbuf -o$buffering '$quarry' $command >/dev/full"
         done

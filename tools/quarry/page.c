@@ -4,6 +4,7 @@
 #include "files.h"
 #include "memory.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,12 @@ int page_write(const char *command, const char *name, const char *word, FILE *ou
                         command, name);
     size_t length;
     char *page = files_read(path, &length);
-    char *place = page ? strstr(page, word) : NULL;
+    if (!page)
+        return complain(EXIT_OURSELVES, "%s: %s: %s", command, path, strerror(errno));
+    char *place = strstr(page, word);
     if (!place) {
         free(page);
-        return complain(EXIT_OURSELVES, "%s: share/quarry/%s.html holds no %s", command, name, word);
+        return complain(EXIT_OURSELVES, "%s: %s: holds no %s", command, path, word);
     }
     struct json *json = allocate(sizeof *json);
     fwrite(page, 1, (size_t)(place - page), out);
