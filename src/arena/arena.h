@@ -130,7 +130,6 @@ struct qy_arena *qy_arena_pick(bool main_thread);      /* for a thread without o
 struct qy_arena *qy_arena_another(struct qy_arena *a); /* when `a` cannot serve; NULL: there is none */
 void qy_arena_leave(struct qy_arena *a);               /* the thread is gone (M-33) */
 struct qy_arena *qy_arena_first(void);
-unsigned qy_arena_count(void);
 void qy_arena_init(void);
 
 /* fork (M-34): every arena's lock and the list's. */

@@ -100,11 +100,6 @@ struct qy_arena *qy_arena_first(void)
     return &qy_main_arena;
 }
 
-unsigned qy_arena_count(void)
-{
-    return qy_load_relaxed(&count);
-}
-
 void qy_arenas_lock(void)
 {
     qy_lock(&list_lock);

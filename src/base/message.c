@@ -60,7 +60,7 @@ void qy_text_say(struct qy_text *text)
     errno = saved;
 }
 
-static struct qy_text last_words(const char *check, const void *address)
+void qy_fatal(const char *check, const void *address, const char *detail)
 {
     QY_PROBE(GATE, REFUSED, address, 0);
     struct qy_text text = {0};
@@ -69,24 +69,6 @@ static struct qy_text last_words(const char *check, const void *address)
     qy_text_add(&text, ": ");
     qy_text_add_hex(&text, (uintptr_t)address);
     qy_text_add(&text, ": ");
-    return text;
-}
-
-void qy_fatal(const char *check, const void *address, const char *detail)
-{
-    struct qy_text text = last_words(check, address);
-    qy_text_add(&text, detail);
-    qy_text_add(&text, "\n");
-    qy_text_say(&text);
-    abort();
-}
-
-void qy_fatal_block(const char *check, const void *address, size_t bytes, const char *detail)
-{
-    struct qy_text text = last_words(check, address);
-    qy_text_add(&text, "block of ");
-    qy_text_add_decimal(&text, bytes);
-    qy_text_add(&text, " bytes ");
     qy_text_add(&text, detail);
     qy_text_add(&text, "\n");
     qy_text_say(&text);

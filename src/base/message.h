@@ -26,10 +26,6 @@ void qy_text_say(struct qy_text *text);
  */
 void qy_fatal(const char *check, const void *address, const char *detail) __attribute__((noreturn, cold));
 
-/* As qy_fatal, for a block whose size is known: `quarry: CHECK: 0xADDRESS: block of N bytes DETAIL`. */
-void qy_fatal_block(const char *check, const void *address, size_t bytes, const char *detail)
-    __attribute__((noreturn, cold));
-
 #define QY_DOUBLE_FREE "double free"
 #define QY_INVALID_POINTER "invalid pointer"
 #define QY_CORRUPTED_HEADER "corrupted header"

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -92,15 +91,6 @@ unsigned qy_limit_cpus(void)
 unsigned qy_limit_at_once(void)
 {
     return (unsigned)qy_min(affinity(), (uint64_t)quota() * AT_ONCE);
-}
-
-size_t qy_limit_physical(void)
-{
-    int saved = errno;
-    struct sysinfo info;
-    size_t bytes = sysinfo(&info) == 0 ? (size_t)info.totalram * info.mem_unit : 0;
-    errno = saved;
-    return bytes;
 }
 
 uint64_t qy_clock_ms(void)

@@ -1,5 +1,5 @@
 /*
- * What this process may use: processors and memory, as affinity, control group and rlimits say.
+ * What this process may use: processors, as affinity and control group say; and time.
  */
 #ifndef QY_OS_LIMITS_H
 #define QY_OS_LIMITS_H
@@ -14,9 +14,6 @@ unsigned qy_limit_cpus(void);
 
 /* Threads of this process that run at the same time, at most: a quota is one of time. */
 unsigned qy_limit_at_once(void);
-
-/* Bytes of physical memory of the machine; 0 when unknown. */
-size_t qy_limit_physical(void);
 
 /* Milliseconds of a clock that does not jump; coarse and cheap (no system call). */
 uint64_t qy_clock_ms(void);
