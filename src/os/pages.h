@@ -74,7 +74,10 @@ bool qy_pages_are_resident(const void *at, size_t bytes);
 /* Makes reserved pages readable and writable. */
 bool qy_pages_commit(void *at, size_t bytes, const char *name);
 
-/* Gives the memory back; the pages stay accessible and read as zero. */
+/*
+ * Gives the memory back; the pages stay accessible and read as zero. False: some of it stays, as what the program locked does, and
+ * some of it may have gone: what it held is lost.
+ */
 bool qy_pages_purge(void *at, size_t bytes);
 
 /* Gives the memory back, and is not accessible any more, nor counted as memory: as qy_pages_reserve made it. */

@@ -213,18 +213,19 @@ static unsigned idle_pages(const struct qy_run *run)
     return idle;
 }
 
-/* Pages side by side go back in one call. */
+/* Pages side by side go back in one call. Where the program locked one, others of them may have gone, and no header is to be believed. */
 static unsigned purge_stretch(struct qy_run *run, unsigned from, unsigned count)
 {
     char *at = qy_run_base(run) + from * qy_page_bytes;
-    if (!qy_pages_purge(at, count * qy_page_bytes))
-        return 0;
+    bool gone = qy_pages_purge(at, count * qy_page_bytes);
     QY_PROBE(RUN, PURGED, at, count * qy_page_bytes);
     size_t full = full_bytes(run);
     for (unsigned page = from; page < from + count; page++)
         forget_page(run, page);
     count_full(full, full_bytes(run));
-    return count;
+    if (!gone)
+        run->stale = (uint16_t)(run->stale | ((1u << count) - 1) << from);
+    return gone ? count : 0;
 }
 
 unsigned qy_run_purge(struct qy_run *run, enum qy_purge purge, unsigned *most)

@@ -251,19 +251,35 @@ static void purge_fresh_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned
     }
 }
 
+/*
+ * Of a run in which the program locked a page, some may have gone: its headers are not to be believed. It is tried again when it has been free for
+ * as long once more.
+ */
+static void put_off_locked(struct qy_run *run, uint64_t now_ms)
+{
+    unlist_dirty_locked(run);
+    run->ready = 0;
+    run->freed_at_ms = now_ms;
+    list_dirty_locked(run);
+}
+
 /* Old runs purged for each that comes home: so what comes home in a peak has gone before the next. */
 #define PURGED_FOR_ONE 2
 
 static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *most)
 {
     size_t count = 0;
-    struct qy_run *run;
+    struct qy_run *run, *first_to_stay = NULL;
     settle_locked(qy_zone.fresh << QY_RUN_SHIFT);
     purge_fresh_locked(now_ms, older_than_ms, most);
-    while (*most > 0 && (run = qy_zone.dirty_last) != NULL && run->freed_at_ms + older_than_ms <= now_ms) {
+    while (*most > 0 && (run = qy_zone.dirty_last) != first_to_stay &&
+           run->freed_at_ms + older_than_ms <= now_ms) {
         --*most;
-        if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES))
-            break;
+        if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES)) {
+            put_off_locked(run, now_ms);
+            first_to_stay = first_to_stay ? first_to_stay : run;
+            continue;
+        }
         unlist_dirty_locked(run);
         run->stale = run->ready = 0;
         run->next = qy_zone.clean;
@@ -292,9 +308,8 @@ void qy_zone_put(struct qy_run *run)
 
 size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most)
 {
-    uint64_t now = qy_clock_ms();
     qy_lock(&qy_zone.lock);
-    size_t count = purge_locked(now, older_than_ms, most);
+    size_t count = purge_locked(qy_clock_ms(), older_than_ms, most); /* the clock as in qy_zone_put */
     qy_unlock(&qy_zone.lock);
     return count;
 }
