@@ -221,7 +221,8 @@ static void collect_locked(struct qy_tcache *t, unsigned most)
             run->inbox_next = unfinished; /* ours to write while cells are announced */
             unfinished = run;
         }
-        run_changed_locked(t, run);
+        if (qy_run_has_cells(run)) /* not if nothing of what was announced had arrived */
+            run_changed_locked(t, run);
     }
     while ((run = unfinished) != NULL) {
         unfinished = run->inbox_next;
