@@ -273,17 +273,15 @@ bool qy_options_mallopt(int parameter, int value)
     {
         if (o->mallopt != parameter || parameter == 0)
             continue;
-        /* glibc takes its int for a size_t: -1 is refused where there is a largest value, and else means "no limit". */
+        /* glibc takes its int for a size_t, -1 for the largest, and refuses nothing but what is too large for a fast bin. */
         uint64_t wanted = (uint64_t)(int64_t)value;
         if (o->value == &qy_options.perturb)
             wanted &= 0xff;
-        else if (value < 0 && (o->value == &qy_options.trim_threshold || o->value == &qy_options.top_pad))
-            wanted = o->max;
         else if (value < 0 && o->value == &qy_options.mmap_max)
             wanted = 0;
-        if (wanted > o->max)
+        if (wanted > o->max && o->value == &qy_options.mxfast)
             return false;
-        assign(o, wanted);
+        assign(o, wanted < o->max ? wanted : o->max);
         return true;
     }
     return true; /* as glibc: a parameter nobody knows is not an error */

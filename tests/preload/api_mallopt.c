@@ -5,6 +5,8 @@
 #include "pattern.h"
 #include "qtest.h"
 
+#include <limits.h>
+
 static void works(void)
 {
     for (size_t n = 1; n < 3 * MIB; n = n * 2 + 1) {
@@ -33,16 +35,22 @@ QTEST("mallopt accepts every documented parameter with 1, and the heap works on 
         {M_MMAP_THRESHOLD, 4096},
         {M_MMAP_THRESHOLD, 1 << 20},
         {M_MMAP_THRESHOLD, 32 << 20},
+        {M_MMAP_THRESHOLD, 1 << 30},
+        {M_MMAP_THRESHOLD, -1},
         {M_MMAP_MAX, 0},
         {M_MMAP_MAX, 100000},
+        {M_MMAP_MAX, INT_MAX},
         {M_CHECK_ACTION, 0},
         {M_CHECK_ACTION, 3},
+        {M_CHECK_ACTION, 7},
         {M_PERTURB, 0},
         {M_PERTURB, 255},
         {M_PERTURB, 0},
         {M_ARENA_TEST, 1},
         {M_ARENA_MAX, 1},
         {M_ARENA_MAX, 16},
+        {M_ARENA_MAX, INT_MAX},
+        {M_ARENA_MAX, -1},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         QT_CHECKF(heap.mallopt(good[i][0], good[i][1]) == 1, "mallopt(%d, %d)", good[i][0], good[i][1]);
@@ -101,6 +109,8 @@ QTEST("M_MMAP_THRESHOLD decides which requests get a mapping of their own, and s
     QT_EQ(heap.mallopt(M_MMAP_THRESHOLD, 1 << 20), 1);
     QT_EQ(mapped_of_ten(1000 * 1024), 0);
     QT_CHECK(mapped_of_ten(MIB) >= 7);
+    QT_EQ(heap.mallopt(M_MMAP_THRESHOLD, 1 << 30), 1); /* further than it rises by itself */
+    QT_EQ(mapped_of_ten(33 * MIB), 0);
 }
 
 QTEST("M_MMAP_MAX 0 turns mappings of their own off (M-21, M-41)")
