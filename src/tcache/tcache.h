@@ -20,6 +20,7 @@
 
 #include "arena/arena.h"
 #include "base/probe.h"
+#include "os/threads.h"
 #include "run/run.h"
 
 /* Four to a cache line. Slots are known by their numbers. */
@@ -114,6 +115,7 @@ struct qy_tcache {
     struct qy_run *inbox QY_ALIGNED(64); /* atomic: own runs to which others gave cells back */
     uint32_t users;                      /* atomic: threads whose cells come from its runs */
     uint32_t orphaned;                   /* atomic, an enum qy_orphaned */
+    struct qy_thread thread;             /* that it serves, or served last */
 
     /*
      * The first is of no class, and has a key that no header is. All up to those of small cells lie in the first page, where what is above does; the

@@ -11,6 +11,7 @@
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
+#include "os/threads.h"
 #include "tcache/internal.h"
 #include "tcache/roster.h"
 
@@ -99,6 +100,7 @@ static struct qy_tcache *make(void)
     t->mark = qy_holder_mark(&qy_seals, QY_FIRST_CACHE + caches_made++ % (QY_HOLDERS - QY_FIRST_CACHE));
     find_host_locked(t);
     qy_add_relaxed(&t->host->users, 1);
+    t->thread = qy_thread_self();
     t->next = qy_roster;
     qy_store_release(&qy_roster, t); /* publishes a complete cache to who walks without the lock */
     qy_unlock(&roster_lock);
@@ -107,7 +109,7 @@ static struct qy_tcache *make(void)
 
 /* In the child of a fork, until somebody needs a cache: those that there were, and the one whose thread there still is. */
 static struct qy_tcache *inherited;
-static const struct qy_tcache *survivor;
+static struct qy_tcache *survivor;
 
 /* As when it was made, but that it owns runs. */
 static void forget_stacks(struct qy_tcache *t)
@@ -156,6 +158,7 @@ static struct qy_tcache *adopt(void)
     if (t) {
         orphans = t->next_orphan;
         qy_add_relaxed(&t->host->users, 1);
+        t->thread = qy_thread_self();
         qy_store_relaxed(&t->orphaned, QY_SERVES);
     }
     qy_unlock(&roster_lock);
@@ -194,6 +197,39 @@ static void retire(struct qy_tcache *t)
 }
 
 /*
+ * Of a thread that began to allocate in the last of its destructors, or the last but one, the destructor of our key is not called again. So who is about to make
+ * a cache looks whether some that there are serve threads that are gone: two, in turns, which finds each as soon as there are about as many of
+ * them as of others.
+ */
+#define LOOKED_AT 2
+
+static struct qy_tcache *left_behind(void)
+{
+    static struct qy_tcache *last;
+    struct qy_tcache *found = NULL;
+    qy_lock(&roster_lock);
+    for (int i = 0; qy_roster && i < LOOKED_AT && !found; i++) {
+        last = last && last->next ? last->next : qy_roster;
+        if (qy_load_relaxed(&last->orphaned) == QY_SERVES && qy_thread_is_gone(last->thread)) {
+            qy_store_relaxed(&last->orphaned, QY_RETIRING);
+            found = last;
+        }
+    }
+    qy_unlock(&roster_lock);
+    return found;
+}
+
+static struct qy_tcache *adopt_or_make(void)
+{
+    struct qy_tcache *t = adopt(), *left = t ? NULL : left_behind();
+    if (left) {
+        retire(left);
+        t = adopt();
+    }
+    return t ? t : make();
+}
+
+/*
  * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the thread had. So the cache stays until
  * the second round, which what is set in the first one brings about. (Not the last: a thread may begin to allocate in its destructors.)
  *
@@ -215,9 +251,7 @@ static void thread_died(void *unused)
 
 static struct qy_tcache *be_born(void)
 {
-    struct qy_tcache *t = adopt();
-    if (!t)
-        t = make();
+    struct qy_tcache *t = adopt_or_make();
     if (!t)
         return NULL;
     qy_tcache_configure(t);
@@ -235,8 +269,7 @@ struct qy_tcache *qy_tcache_enter_slow(void)
         return be_born();
     if (t != &qy_tcache_dead)
         return t;
-    t = adopt();
-    return t ? t : make();
+    return adopt_or_make();
 }
 
 void qy_tcache_leave_slow(struct qy_tcache *t)
@@ -428,7 +461,9 @@ void qy_roster_reset(void)
         qy_lock_reset(&t->lock);
         qy_store_relaxed(&t->users, 0);
     }
-    if (survivor != &qy_tcache_none && survivor != &qy_tcache_dead)
+    if (survivor != &qy_tcache_none && survivor != &qy_tcache_dead) {
         survivor->host->users = 1;
+        survivor->thread = qy_thread_self();
+    }
     qy_lock_reset(&roster_lock);
 }

@@ -251,6 +251,37 @@ QTEST("a thread's very first request may come from its destructors (M-33)")
     QT_CHECKF(qt_rss_kib() - before < 2 * K, "%ld KiB, then %ld", before, qt_rss_kib());
 }
 
+static int round_of_first_use;
+
+static void allocates_first_in_a_late_round(void *value)
+{
+    intptr_t round = (intptr_t)value;
+    if (round >= round_of_first_use)
+        allocates_first_here(value);
+    pthread_setspecific(first_use, (void *)(round + 1));
+}
+
+static void *never_allocates_but_late(void *context)
+{
+    pthread_setspecific(first_use, (void *)1);
+    return NULL;
+}
+
+QTEST("so may it from the last round of them (M-33)")
+{
+    QT_EQ(pthread_key_create(&first_use, allocates_first_in_a_late_round), 0);
+    for (round_of_first_use = 2; round_of_first_use <= PTHREAD_DESTRUCTOR_ITERATIONS; round_of_first_use++) {
+        long before = 0;
+        for (int i = 0; i < 1500; i++) {
+            if (i == 500)
+                before = qt_rss_kib();
+            thread_end(thread_start_with(never_allocates_but_late, NULL, 64 * K));
+        }
+        QT_CHECKF(qt_rss_kib() - before < 2 * K, "round %d: %ld KiB, then %ld", round_of_first_use, before,
+                  qt_rss_kib());
+    }
+}
+
 static void *detached_life(void *context)
 {
     struct rng r = rng_seeded(5);
