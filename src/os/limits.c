@@ -9,6 +9,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "os/sandbox.h"
 
 static unsigned affinity_cpus(void)
 {
@@ -35,6 +36,8 @@ static uint64_t number(const char **at)
 /* cgroup v2: "QUOTA PERIOD" or "max PERIOD", both in microseconds. */
 static unsigned quota_cpus(void)
 {
+    if (qy_sandboxed())
+        return ~0u;
     /* By syscall(): open, read and close would be cancellation points, and a lock is held. */
     long fd = syscall(SYS_openat, AT_FDCWD, "/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
     if (fd < 0)

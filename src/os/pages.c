@@ -5,11 +5,14 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/probe.h"
+#include "os/sandbox.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -43,9 +46,9 @@ void qy_pages_init(void)
 static void name_pages(void *at, size_t bytes, const char *name)
 {
     static bool refused; /* atomic */
-    if (!qy_load_relaxed(&refused) &&
-        prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, (unsigned long)at, bytes, (unsigned long)name) < 0 &&
-        errno == EINVAL)
+    /* By syscall(): libquarry.so stands before prctl. */
+    if (!qy_load_relaxed(&refused) && !qy_sandboxed() &&
+        syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, at, bytes, name) < 0 && errno == EINVAL)
         qy_store_relaxed(&refused, true);
 }
 
@@ -161,7 +164,7 @@ void *qy_pages_map_huge(size_t bytes, const char *name)
 bool qy_pages_populate(void *at, size_t bytes)
 {
     static bool refused; /* atomic */
-    if (qy_load_relaxed(&refused))
+    if (qy_load_relaxed(&refused) || qy_sandboxed())
         return false;
     int saved = errno;
     bool failed = madvise(at, bytes, MADV_POPULATE_WRITE) != 0;
@@ -180,7 +183,7 @@ bool qy_pages_are_resident(const void *at, size_t bytes)
     unsigned char states[64];
     size_t resident = 0, pages = bytes >> qy_page_shift;
     QY_ASSERT(pages <= sizeof states);
-    if (mincore((void *)at, bytes, states) == 0) {
+    if (!qy_sandboxed() && mincore((void *)at, bytes, states) == 0) {
         for (size_t i = 0; i < pages; i++)
             resident += states[i] & 1;
     }

@@ -65,7 +65,7 @@ void *qy_pages_map_huge(size_t bytes, const char *name);
  */
 bool qy_pages_populate(void *at, size_t bytes);
 
-/* Whether the page of an address is resident; any address will do. */
+/* Whether the page of an address is resident; any address will do. Not if one may not ask. */
 bool qy_page_is_resident(const void *address);
 
 /* Whether all of these are, 64 at most. */

@@ -1,0 +1,3 @@
+#include "os/sandbox.h"
+
+bool qy_sandbox;
