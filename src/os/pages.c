@@ -127,7 +127,8 @@ void qy_pages_wish_huge(void *at, size_t bytes, bool huge)
 
 bool qy_pages_can_be_huge(void)
 {
-    return qy_page_bytes == QY_HUGE_BYTES / 512 && qy_load_relaxed(&slow_huge) < TOO_MANY_SLOW;
+    return qy_page_bytes == QY_HUGE_BYTES / 512 && qy_load_relaxed(&slow_huge) < TOO_MANY_SLOW &&
+           !qy_sandboxed();
 }
 
 /* What this thread computed, not what it waited for a processor that others use. What the host of a virtual machine does for it counts. */

@@ -14,9 +14,8 @@
 enum { K = 1024, M = 1024 * K };
 
 static const int allowed[] = {
-    SYS_read,   SYS_write,          SYS_brk,        SYS_mmap,  SYS_munmap,
-    SYS_mremap, SYS_mprotect,       SYS_madvise,    SYS_futex, SYS_clock_gettime,
-    SYS_close,  SYS_rt_sigprocmask, SYS_exit_group, SYS_exit,  SYS_getrandom,
+    SYS_read,    SYS_write, SYS_brk,   SYS_mmap,           SYS_munmap,     SYS_mremap, SYS_mprotect,
+    SYS_madvise, SYS_futex, SYS_close, SYS_rt_sigprocmask, SYS_exit_group, SYS_exit,   SYS_getrandom,
 };
 
 enum { ALLOWED = sizeof allowed / sizeof *allowed };
