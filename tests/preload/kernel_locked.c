@@ -50,7 +50,7 @@ static void take_again(void)
         QT_EQ(pattern_other_byte(blocks[i], SIZE, (unsigned char)i), SIZE);
 }
 
-QTEST("where a page of a run is locked, the others can go, and all can be used again (I-37)")
+QTEST("where a page of a run is locked, the others can go, and all can be used again (M-23, I-37)")
 {
     take_some_locked();
     give_back(400);
@@ -58,7 +58,7 @@ QTEST("where a page of a run is locked, the others can go, and all can be used a
     take_again();
 }
 
-QTEST("so they can where the run is nobody's any more (I-31)")
+QTEST("so they can where the run is nobody's any more (M-23, I-31)")
 {
     take_some_locked();
     give_back(COUNT + 1);
@@ -69,7 +69,7 @@ QTEST("so they can where the run is nobody's any more (I-31)")
     take_again();
 }
 
-QTEST_X("so they can when time gives them back (I-37)", .env = "QUARRY_CONF=decay:20")
+QTEST_X("so they can when time gives them back (M-23, I-37)", .env = "QUARRY_CONF=decay:20")
 {
     take_some_locked();
     give_back(400);
