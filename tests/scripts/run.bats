@@ -45,6 +45,23 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
     [[ $("$quarry" --version) == "quarry "[0-9]* ]]
 }
 
+@test "help of a command, and nothing after what takes nothing" {
+    for command in run stat explain map snapshot play; do
+        run "$quarry" help "$command"
+        [ "$status" -eq 0 ]
+        [ "$output" = "$("$quarry" "$command" --help)" ]
+    done
+    for words in "--version x" "--help x" "-h run" "help run x"; do
+        # shellcheck disable=SC2086 # several words
+        run "$quarry" $words
+        [ "$status" -eq 2 ]
+        [ "${#lines[@]}" -eq 1 ]
+        [[ "$output" == "quarry: '"*"' after '"*"' is too much"* ]]
+    done
+    run "$quarry" help x
+    [ "$status" -eq 2 ]
+}
+
 @test "help to a full disk is an error, not silence" {
     run bash -c "'$quarry' --help >/dev/full"
     [ "$status" -eq 125 ]

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,6 +43,19 @@ static void print_usage(FILE *out)
     fputs("\n`quarry COMMAND --help` says more about one. `quarry --version` prints the version.\n", out);
 }
 
+static int run_command(int argc, char **argv)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].main(argc, argv);
+    return complain(EXIT_USAGE, "unknown command '%s'; `quarry --help` lists them", argv[0]);
+}
+
+static bool is_one_of(const char *word, const char *one, const char *other)
+{
+    return strcmp(word, one) == 0 || strcmp(word, other) == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -49,14 +63,15 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+    if (argc == 3 && strcmp(word, "help") == 0)
+        return run_command(2, (char *[]){argv[2], "--help", NULL});
+    bool help = is_one_of(word, "--help", "-h") || strcmp(word, "help") == 0;
+    bool version = is_one_of(word, "--version", "-V");
+    if (!help && !version)
+        return run_command(argc - 1, argv + 1);
+    if (argc > 2)
+        return complain(EXIT_USAGE, "'%s' after '%s' is too much; see `quarry --help`", argv[argc - 1], word);
+    if (help)
         print_usage(stdout);
-        return print_text("");
-    }
-    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
-        return print_text("quarry " QUARRY_VERSION "\n");
-    for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(word, commands[i].name) == 0)
-            return commands[i].main(argc - 1, argv + 1);
-    return complain(EXIT_USAGE, "unknown command '%s'; `quarry --help` lists them", word);
+    return print_text(help ? "" : "quarry " QUARRY_VERSION "\n");
 }
