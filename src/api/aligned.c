@@ -65,7 +65,6 @@ QY_EXPORT void *pvalloc(size_t size)
 void *__libc_memalign(size_t alignment, size_t size);
 void *__libc_valloc(size_t size);
 void *__libc_pvalloc(size_t size);
-QY_EXPORT void *__libc_memalign(size_t alignment, size_t size)
-    __attribute__((alias("memalign"), copy(memalign)));
-QY_EXPORT void *__libc_valloc(size_t size) __attribute__((alias("valloc"), copy(valloc)));
-QY_EXPORT void *__libc_pvalloc(size_t size) __attribute__((alias("pvalloc"), copy(pvalloc)));
+QY_EXPORT void *__libc_memalign(size_t alignment, size_t size) QY_ALIAS(memalign);
+QY_EXPORT void *__libc_valloc(size_t size) QY_ALIAS(valloc);
+QY_EXPORT void *__libc_pvalloc(size_t size) QY_ALIAS(pvalloc);

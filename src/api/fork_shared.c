@@ -84,8 +84,8 @@ static pid_t fork_after_handlers(void)
     return theirs();
 }
 
-QY_EXPORT pid_t fork(void) __attribute__((alias("fork_after_handlers"), copy(fork_after_handlers)));
-QY_EXPORT pid_t __fork(void) __attribute__((alias("fork_after_handlers"), copy(fork_after_handlers)));
+QY_EXPORT pid_t fork(void) QY_ALIAS(fork_after_handlers);
+QY_EXPORT pid_t __fork(void) QY_ALIAS(fork_after_handlers);
 
 QY_EXPORT pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
 {

@@ -23,6 +23,13 @@
 #define QY_HEAD_USED __attribute__((section(".bss.head")))
 #define QY_ALIGNED(n) __attribute__((aligned(n)))
 
+/* One more name of a function, of the same file. What is known of the function holds for it: gcc wants to hear that, clang has no word for it. */
+#if __has_attribute(copy)
+#define QY_ALIAS(function) __attribute__((alias(#function), copy(function)))
+#else
+#define QY_ALIAS(function) __attribute__((alias(#function)))
+#endif
+
 /* Thread-local storage that costs two loads and never calls the dynamic linker. */
 #define QY_THREAD __thread __attribute__((tls_model("initial-exec")))
 
