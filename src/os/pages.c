@@ -34,8 +34,17 @@ size_t qy_page_bytes = 4096;
 unsigned qy_page_shift = 12;
 struct qy_growth qy_growth;
 
+/*
+ * The process was started under a filter of system calls, as systemd and containers have them. They know what other allocators call, and may end it
+ * for mincore. Written at start-up.
+ */
+static bool filtered;
+
 void qy_pages_init(void)
 {
+    int saved = errno;
+    filtered = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) > 0;
+    errno = saved;
     unsigned long bytes = getauxval(AT_PAGESZ);
     if (bytes)
         qy_page_bytes = bytes;
@@ -184,7 +193,7 @@ bool qy_pages_are_resident(const void *at, size_t bytes)
     unsigned char states[64];
     size_t resident = 0, pages = bytes >> qy_page_shift;
     QY_ASSERT(pages <= sizeof states);
-    if (!qy_sandboxed() && mincore((void *)at, bytes, states) == 0) {
+    if (!filtered && !qy_sandboxed() && mincore((void *)at, bytes, states) == 0) {
         for (size_t i = 0; i < pages; i++)
             resident += states[i] & 1;
     }

@@ -347,6 +347,8 @@ MUTATIONS = [
     Mutation("M-23", "run/zone.c", "a run that cannot go back holds all others",
              "            put_off_locked(run, now_ms);\n            first_to_stay = first_to_stay ? first_to_stay : run;\n            continue;",
              "            (void)first_to_stay;\n            break;", one("kernel_locked")),
+    Mutation("M-25", "os/pages.c", "a filter that was there before goes unnoticed",
+             "    filtered = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) > 0;\n", "", one("kernel_sandbox")),
     Mutation("M-25", "api/sandbox_shared.c", "a sandbox goes unnoticed",
              "        qy_sandbox_begins();", "        (void)0;", one("kernel_sandbox")),
     Mutation("M-10", "api/init.c", "a thread that is bound to a processor speaks for all",

@@ -72,4 +72,41 @@ QTEST("nor does one that changes and goes back (M-25)")
     _exit(0);
 }
 
+/* The filter of a service: it was there before the program, and lets through all but one. */
+static void without_mincore(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        QT_SKIP("this kernel has no filters");
+}
+
+#define INHERITED "KERNEL_SANDBOX_INHERITED"
+
+static __attribute__((constructor)) void grow_under_what_was_inherited(void)
+{
+    if (!getenv(INHERITED))
+        return;
+    take(20000, 6000);
+    take(20, 3 * M);
+    char *p = malloc(M);
+    for (size_t n = M; p && n < 16 * M; n += 40000)
+        p = realloc(p, n);
+    _exit(p ? 0 : 1);
+}
+
+QTEST("nor does a program that was started under one (M-25)")
+{
+    setenv(INHERITED, "1", 1);
+    without_mincore();
+    execl("/proc/self/exe", "inherited", (char *)NULL);
+    _exit(127);
+}
+
 QTEST_MAIN
