@@ -16,7 +16,7 @@ target_compile_definitions(quarry_flags INTERFACE _GNU_SOURCE= QUARRY_VERSION="$
 
 add_library(quarry_lib_flags INTERFACE)
 target_compile_options(quarry_lib_flags INTERFACE
-  -ffunction-sections -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-semantic-interposition
+  -ffunction-sections -fPIC -fno-plt -fvisibility=hidden -ftls-model=initial-exec -fno-semantic-interposition
   # The compiler must not take these for the library functions that they implement.
   -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
   # A block's memory is a user's type one moment and a list link the next.

@@ -10,27 +10,31 @@
 
 enum type { BOOL, BYTES, COUNT, MS };
 
+/* No pointers: the loader would have to write each at every start. */
 struct option {
-    const char *name;
-    const char *env;     /* glibc's variable, or NULL */
-    const char *tunable; /* after "glibc.malloc.", or NULL */
     uint64_t min, max, initial, classic;
-    uint64_t *value;
-    enum type type;
-    int mallopt; /* glibc's number, or 0 */
+    char name[16], tunable[16], env[24]; /* the last two are glibc's, or "" */
+    uint16_t value;                      /* where in qy_options */
+    int8_t mallopt;                      /* glibc's number, or 0 */
+    uint8_t type;                        /* an enum type */
 };
 
 struct qy_options qy_options;
 
 static const struct option table[] = {
 #define OPTION(name, type, min, max, def, classic, env, tunable, mallopt, text) \
-    {#name, env, tunable, min, max, def, classic, &qy_options.name, type, mallopt},
+    {min, max, def, classic, #name, tunable, env, offsetof(struct qy_options, name), mallopt, type},
 #include "options/options.def"
 #undef OPTION
 };
 
 #define OPTION_COUNT (sizeof table / sizeof table[0])
 #define FOR_EACH_OPTION(o) for (const struct option *o = table; o != table + OPTION_COUNT; o++)
+
+static uint64_t *value_of(const struct option *o)
+{
+    return (uint64_t *)((char *)&qy_options + o->value);
+}
 
 /* A piece of somebody's string. */
 struct slice {
@@ -152,9 +156,10 @@ static void complain_name(const char *source, struct slice name)
 
 static void assign(const struct option *o, uint64_t value)
 {
-    *o->value = value;
-    if (o->value == &qy_options.trim_threshold || o->value == &qy_options.top_pad ||
-        o->value == &qy_options.mmap_threshold || o->value == &qy_options.mmap_max)
+    uint64_t *assigned = value_of(o);
+    *assigned = value;
+    if (assigned == &qy_options.trim_threshold || assigned == &qy_options.top_pad ||
+        assigned == &qy_options.mmap_threshold || assigned == &qy_options.mmap_max)
         qy_options.dynamic_thresholds = false;
 }
 
@@ -181,7 +186,7 @@ static const struct option *find(struct slice name)
 static const char *variable(const char *name)
 {
     size_t length = strlen(name);
-    for (char **at = getauxval(AT_SECURE) ? NULL : environ; at && *at; at++) {
+    for (char **at = getauxval(AT_SECURE) ? NULL : __environ; at && *at; at++) {
         if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
             return *at + length + 1;
     }
@@ -192,7 +197,7 @@ static void load_environment(void)
 {
     FOR_EACH_OPTION(o)
     {
-        const char *text = o->env ? variable(o->env) : NULL;
+        const char *text = *o->env ? variable(o->env) : NULL;
         if (text)
             set_from(o->env, o, (struct slice){text, strlen(text)});
     }
@@ -213,7 +218,7 @@ static void load_tunables(void)
         name.length -= sizeof prefix - 1;
         FOR_EACH_OPTION(o)
         {
-            if (o->tunable && slice_is(name, o->tunable))
+            if (*o->tunable && slice_is(name, o->tunable))
                 set_from("GLIBC_TUNABLES", o, value);
         }
     }
@@ -256,7 +261,7 @@ void qy_options_load(const char *built_in)
     qy_options.dynamic_thresholds = true;
     FOR_EACH_OPTION(o)
     {
-        *o->value = classic ? o->classic : o->initial;
+        *value_of(o) = classic ? o->classic : o->initial;
     }
     qy_options.abort_conf = peek(built_in, "abort_conf") || peek(conf, "abort_conf");
     load_environment();
@@ -275,11 +280,11 @@ bool qy_options_mallopt(int parameter, int value)
             continue;
         /* glibc takes its int for a size_t, -1 for the largest, and refuses nothing but what is too large for a fast bin. */
         uint64_t wanted = (uint64_t)(int64_t)value;
-        if (o->value == &qy_options.perturb)
+        if (value_of(o) == &qy_options.perturb)
             wanted &= 0xff;
-        else if (value < 0 && o->value == &qy_options.mmap_max)
+        else if (value < 0 && value_of(o) == &qy_options.mmap_max)
             wanted = 0;
-        if (wanted > o->max && o->value == &qy_options.mxfast)
+        if (wanted > o->max && value_of(o) == &qy_options.mxfast)
             return false;
         assign(o, wanted < o->max ? wanted : o->max);
         return true;
@@ -296,9 +301,9 @@ void qy_options_print(void)
         qy_text_add(&text, o->name);
         qy_text_add(&text, ":");
         if (o->type == BOOL)
-            qy_text_add(&text, *o->value ? "true" : "false");
+            qy_text_add(&text, *value_of(o) ? "true" : "false");
         else
-            qy_text_add_decimal(&text, *o->value);
+            qy_text_add_decimal(&text, *value_of(o));
         qy_text_add(&text, "\n");
         qy_text_say(&text);
     }

@@ -392,4 +392,34 @@ QTEST("a process that does nothing starts with few page faults more than under l
     QT_CHECKF(with <= without + 20, "%ld faults, %ld without Quarry", with, without);
 }
 
+/* Of the files' mappings whose name has `part`, in a process that copies its own list of mappings to us. */
+static long resident_kib_of(const char *part)
+{
+    FILE *list = popen("exec cat /proc/self/smaps", "r");
+    QT_CHECK(list != NULL);
+    char line[4096];
+    bool counts = false;
+    long sum = 0, kib;
+    while (fgets(line, sizeof line, list)) {
+        if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
+            counts = strstr(line, part) != NULL;
+        else if (counts && sscanf(line, "Rss: %ld kB", &kib) == 1)
+            sum += kib;
+    }
+    QT_EQ(pclose(list), 0);
+    return sum;
+}
+
+QTEST("what few processes run of the library is resident in few (decision 0023)")
+{
+#if QY_CHECK
+    QT_SKIP("with the invariant walkers in, the rest is larger than a window");
+#endif
+    if (getenv("QUARRY_CONF"))
+        QT_SKIP("who is given options runs what reads them");
+    long kib = resident_kib_of("libquarry.so");
+    QT_CHECK(kib > 0);
+    QT_CHECKF(kib <= 100, "%ld KiB are", kib);
+}
+
 QTEST_MAIN
