@@ -274,10 +274,27 @@ void qy_block_free_slow(void *mem)
     free_identified(identify(mem), mem);
 }
 
+/* Where what stands before `mem` can be read as the size word of a chunk; NULL: nowhere. */
+QY_INLINE const struct qy_granule *granule_of(struct qy_tcache *t, const void *mem)
+{
+    const struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_word_readable(t->granule, c)))
+        return t->granule;
+    const struct qy_granule *g = qy_granule_of((uintptr_t)c);
+    if (!qy_word_readable(g, c))
+        return NULL;
+    if (t->slots_used) /* to what stands for none, nobody writes */
+        t->granule = g;
+    return g;
+}
+
 void qy_block_free_outside(struct qy_tcache *t, void *mem)
 {
-    struct qy_sound sound = qy_arena_sound_block(mem);
-    if (QY_LIKELY(sound.granule != NULL) && QY_LIKELY(qy_kept_push(t, mem, sound)))
+    const struct qy_granule *g = granule_of(t, mem);
+    struct qy_sound sound = {0};
+    if (QY_LIKELY(g != NULL))
+        sound = qy_arena_sound_block(g, mem);
+    if (QY_LIKELY(sound.low != 0) && QY_LIKELY(qy_kept_push(t, mem, sound)))
         qy_tick(t);
     else if (mem)
         qy_block_free_slow(mem);

@@ -76,20 +76,23 @@ QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
     return (word & QY_TAG_BITS) == QY_PREV_INUSE && (char *)a->top + qy_word_size(word) == a->top_end;
 }
 
-/* What of a sealed block can be told without a lock, the word behind it included; granule NULL: qy_arena_vet_slow finds out. */
-QY_INLINE struct qy_sound qy_arena_sound_block(const void *mem)
+/*
+ * What of a sealed block can be told without a lock, the word behind it included; low 0: qy_arena_vet_slow finds out. Its word can be
+ * read: it lies in granule `g`.
+ */
+QY_INLINE struct qy_sound qy_arena_sound_block(const struct qy_granule *g, const void *mem)
 {
     QY_PROBE(GATE, ASKED, mem, 0);
     struct qy_sound s = qy_sound_itself(mem);
-    if (QY_UNLIKELY(!s.granule))
+    if (QY_UNLIKELY(!s.low))
         return s;
     struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
     size_t word = qy_load_relaxed(qy_seal_lower(next)) | (size_t)qy_load_relaxed(qy_seal_upper(next)) << 32;
     if (QY_LIKELY(qy_word_behind_sound(next, word)))
         return s;
-    const struct qy_arena *a = qy_load_acquire(&s.granule->owner);
+    const struct qy_arena *a = qy_load_acquire(&g->owner);
     if (next != a->top || !qy_top_sound(a, word))
-        s.granule = NULL;
+        s.low = 0;
     return s;
 }
 
@@ -102,9 +105,10 @@ struct qy_arena *qy_arena_vet_slow(const void *mem);
  */
 QY_INLINE struct qy_arena *qy_arena_vet(const void *mem)
 {
-    struct qy_sound sound = qy_arena_sound_block(mem);
+    struct qy_granule *g = qy_granule_of((uintptr_t)qy_mem_chunk(mem));
+    bool sound = qy_word_readable(g, qy_mem_chunk(mem)) && qy_arena_sound_block(g, mem).low;
     /* Acquire: pairs with the release in qy_granule_claim. */
-    return QY_LIKELY(sound.granule != NULL) ? qy_load_acquire(&sound.granule->owner) : qy_arena_vet_slow(mem);
+    return QY_LIKELY(sound) ? qy_load_acquire(&g->owner) : qy_arena_vet_slow(mem);
 }
 
 /* Gives free memory back: whole pages inside free chunks, and top down to `pad`. True: something was given back. */

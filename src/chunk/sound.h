@@ -21,27 +21,31 @@ QY_INLINE bool qy_word_behind_sound(const struct qy_chunk *c, size_t word)
     return !((word ^ qy_seal(&qy_seals, (uintptr_t)c, word)) & QY_SEAL_STATIC) && (word & QY_PREV_INUSE);
 }
 
+/* Whether the word of a chunk can be read: it lies in memory of a segment, of this granule. */
+QY_INLINE bool qy_word_readable(const struct qy_granule *g, const struct qy_chunk *c)
+{
+    return g && qy_granule_has(g, c);
+}
+
 /* What was found out about a block: everything that putting it away needs. */
 struct qy_sound {
-    struct qy_granule
-        *granule; /* NULL: it is no sealed block of the program's, or it cannot be told from here */
-    size_t low;   /* of its size word, */
+    size_t
+        low; /* of its size word; 0: it is no sealed block of the program's, or it cannot be told from here */
     uint32_t upper;
 };
 
 /*
- * Any pointer may be asked about. A block that the caller rightfully has does not change meanwhile but in P; for any other, any answer is
- * right.
+ * Any pointer may be asked about whose word can be read. A block that the caller rightfully has does not change meanwhile but in P; for
+ * any other, any answer is right.
  */
 QY_INLINE struct qy_sound qy_sound_itself(const void *mem)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
-    struct qy_sound s = {.granule = qy_granule_of((uintptr_t)c)};
-    if (QY_UNLIKELY(!s.granule || !qy_granule_has(s.granule, c) || ((uintptr_t)mem & QY_TAG_BITS)))
+    if (QY_UNLIKELY((uintptr_t)mem & QY_TAG_BITS))
         return (struct qy_sound){0};
     /* Apart: who just took the block wrote the upper half, and a load of both would wait for the cache. */
-    s.low = qy_load_relaxed(qy_seal_lower(c));
-    s.upper = qy_load_relaxed(qy_seal_upper(c));
+    struct qy_sound s = {.low = qy_load_relaxed(qy_seal_lower(c)),
+                         .upper = qy_load_relaxed(qy_seal_upper(c))};
     uint64_t off = ((uint64_t)s.upper << 32 | s.low) ^ qy_seal(&qy_seals, (uintptr_t)c, s.low);
     if (QY_UNLIKELY(off >> QY_SEAL_SHIFT || !qy_sealed_tags_sound(s.low)))
         return (struct qy_sound){0};

@@ -133,10 +133,12 @@ QY_INLINE bool qy_kept_push(struct qy_tcache *t, void *mem, struct qy_sound soun
         return false;
     unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (QY_UNLIKELY(stack->top == stack->limit || t->chunk_bytes + size > t->chunk_bytes_at_most))
+    void **top = stack->top;
+    if (QY_UNLIKELY(top == stack->limit || t->chunk_bytes + size > t->chunk_bytes_at_most))
         return false;
     qy_store_relaxed(qy_seal_upper(qy_mem_chunk(mem)), sound.upper ^ t->mark);
-    *stack->top++ = mem;
+    *top = mem;
+    stack->top = top + 1;
     qy_kept_was_put(t, cls);
     t->chunk_bytes += size;
     QY_PROBE(TCACHE, PUT, mem, size);

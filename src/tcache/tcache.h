@@ -81,8 +81,9 @@ struct qy_tcache {
     const uint16_t *strides; /* of the zone's runs */
     uint8_t units[QY_RUN_SMALL + 1]; /* the stride for a request, less the least, in QY_STRIDE_UNIT */
 
-    struct qy_arena *arena; /* NULL before first use */
-    uint32_t mark;          /* its own among those who hold chunks (chunk/seal.h) */
+    struct qy_arena *arena;           /* NULL before first use */
+    const struct qy_granule *granule; /* of the last chunk that it freed: likely of the next one, too */
+    uint32_t mark;                    /* its own among those who hold chunks (chunk/seal.h) */
     /* From here to `next`, and the stacks: what is forgotten of a thread that vanished in a fork (forget_stacks). */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned calls_to_look; /* slow calls until the clock is read again */
