@@ -104,23 +104,24 @@ QY_INLINE void qy_freed_take(void *mem, uint32_t mark)
         qy_freed_changed(mem);
 }
 
-/* The holder takes it out; it looks as if it were the program's. Returns the size of the chunk; 0: it is not sealed, or not his. */
-QY_INLINE size_t qy_freed_unseal(void *mem, uint32_t mark)
+/* The holder takes it out; it looks as if it were the program's. False: it is not sealed, or not his. */
+QY_INLINE bool qy_freed_unseal(void *mem, uint32_t mark, size_t *size)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
     uint32_t lower = qy_load_relaxed(qy_seal_lower(c)), upper = qy_load_relaxed(qy_seal_upper(c));
     uint32_t programs = (uint32_t)(qy_seal(&qy_seals, (uintptr_t)c, lower) >> 32);
     if (QY_UNLIKELY((upper ^ mark) != programs))
-        return 0;
+        return false;
     qy_store_relaxed(qy_seal_upper(c), programs);
-    return lower & QY_SEALED_SIZE;
+    *size = lower & QY_SEALED_SIZE;
+    return true;
 }
 
 /* The same for any chunk; what is not his is fatal. */
 QY_INLINE size_t qy_freed_unsign(void *mem, uint32_t mark)
 {
-    size_t size = qy_freed_unseal(mem, mark);
-    if (QY_LIKELY(size != 0))
+    size_t size;
+    if (QY_LIKELY(qy_freed_unseal(mem, mark, &size)))
         return size;
     if (qy_chunk_is_sealed(qy_mem_chunk(mem)))
         qy_freed_changed(mem);

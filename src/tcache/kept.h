@@ -15,14 +15,18 @@
 #define QY_LARGEST_LINEAR ((size_t)1040)
 #define QY_FIRST_DOUBLING 10u /* 1024 */
 
-QY_INLINE unsigned qy_chunk_class(size_t size)
+/* Of a size above these; the largest of them would be in its class by this, too. */
+QY_INLINE unsigned qy_chunk_class_in_doubling(size_t size)
 {
-    if (size <= QY_LARGEST_LINEAR)
-        return (unsigned)(size / QY_ALIGNMENT) - 2;
     size -= QY_ALIGNMENT;                  /* what a request of so many KiB takes begins a class */
     unsigned doubling = qy_high_bit(size); /* its five highest bits are 16 to 31 */
     return QY_LINEAR_CLASSES - QY_FIRST_DOUBLING * 16 - 16 + doubling * 16 +
            (unsigned)(size >> (doubling - 4));
+}
+
+QY_INLINE unsigned qy_chunk_class(size_t size)
+{
+    return size <= QY_LARGEST_LINEAR ? (unsigned)(size / QY_ALIGNMENT) - 2 : qy_chunk_class_in_doubling(size);
 }
 
 QY_INLINE bool qy_kept_any(const struct qy_tcache *t, unsigned cls)
@@ -50,8 +54,8 @@ QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
     QY_ASSUME(mem != NULL);
     qy_kept_was_taken(t, cls);
     /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
-    size_t size = qy_freed_unseal(mem, t->mark);
-    if (QY_UNLIKELY(!size))
+    size_t size;
+    if (QY_UNLIKELY(!qy_freed_unseal(mem, t->mark, &size)))
         return qy_kept_take_plain(t, mem);
     t->chunk_bytes -= size;
     QY_PROBE(TCACHE, TOOK, mem, size);
@@ -73,11 +77,10 @@ QY_INLINE struct qy_kept_for qy_kept_for(const struct qy_tcache *t, size_t size)
         unsigned cls = qy_chunk_class(qy_max(size, QY_MIN_CHUNK));
         return (struct qy_kept_for){cls, t->held[cls]};
     }
-    unsigned cls = qy_chunk_class(size - QY_ALIGNMENT) + 1;
+    unsigned cls = qy_chunk_class_in_doubling(size - QY_ALIGNMENT) + 1;
     /* Byte by byte: a load of all would wait for the store of one until that has left for the cache. */
     const uint8_t *held = t->held + cls;
-    return (struct qy_kept_for){cls,
-                                held[0] + 2u * (held[1] + 2u * (held[2] + 2u * (held[3] + 2u * held[4])))};
+    return (struct qy_kept_for){cls, held[0] + 2u * held[1] + 4u * (held[2] + 2u * held[3]) + 16u * held[4]};
 }
 
 /* The block that serves `request`, if there is one; NULL also when another thread asks for everything back. */

@@ -100,7 +100,7 @@ MUTATIONS = [
     Mutation("M-10", "api/block.c", "calloc takes from the thread cache",
              "return clean_from && qy_options.classic ? NULL : qy_medium_pop(t, request);", "(void)clean_from;\n    return qy_medium_pop(t, request);", TCACHE),
     Mutation("M-10", "tcache/kept.h", "only a block of its own class serves a request",
-             "held[0] + 2u * (held[1] + 2u * (held[2] + 2u * (held[3] + 2u * held[4])))", "held[0]", one("mech_default_tcache")),
+             "held[0] + 2u * held[1] + 4u * (held[2] + 2u * held[3]) + 16u * held[4]", "held[0]", one("mech_default_tcache")),
     Mutation("M-10", "tcache/kept.h", "a stack is emptied, and the map says nothing of it",
              "    t->held[cls] = qy_kept_any(t, cls);", "    (void)t, (void)cls;", one("mech_default_tcache")),
     Mutation("M-10", "tcache/kept.h", "a stack holds a block, and the map says nothing of it",
