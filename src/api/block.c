@@ -33,16 +33,31 @@ static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
     return mem;
 }
 
+static void *take_by(struct qy_tcache *t, struct qy_arena *a, struct qy_request *r, bool at_hand)
+{
+    r->at_hand = at_hand;
+    qy_chunk_stash_offer(t, r);
+    void *mem = at_hand ? qy_arena_take(a, r) : take_from_arenas(a, r);
+    qy_chunk_stash_accept(t, r);
+    return mem;
+}
+
+/* Before the heap grows, what the thread keeps is taken for it, a piece at a time and so many of them. */
+#define WAYS_AT_MOST 4
+
 static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
 {
     if (!t)
         return take_from_arenas(qy_arena_first(), r);
     r->size = qy_chunk_round(r->size);
     struct qy_arena *a = qy_tcache_arena(t);
-    qy_chunk_stash_offer(t, r);
-    void *mem = take_from_arenas(a, r);
-    qy_chunk_stash_accept(t, r);
-    return mem;
+    for (int ways = WAYS_AT_MOST;; ways--) {
+        bool at_hand = ways > 0 && qy_chunks_can_give_way(t);
+        void *mem = take_by(t, a, r, at_hand);
+        if (mem || !at_hand)
+            return mem;
+        qy_chunks_give_way(t);
+    }
 }
 
 static void perturb_taken(void *mem, size_t request)

@@ -47,6 +47,7 @@ struct qy_request {
     void **stash;     /* room for more blocks of the same size, should they be at hand */
     unsigned room;
     unsigned stashed;     /* how many were put there */
+    bool at_hand;         /* from what is free and in top, or not at all */
     uintptr_t clean_from; /* the block's memory from here on is known to be zero */
 };
 

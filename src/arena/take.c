@@ -314,6 +314,8 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     qy_lock(&a->lock);
     void *mem = take_locked(a, r);
     qy_unlock(&a->lock);
+    if (!mem && r->at_hand && !is_large(r))
+        return NULL;
     /* M-21: large requests that no free chunk serves get a mapping; any request does when the segment cannot grow. */
     if (!mem && is_large(r))
         mem = take_mapped(r);

@@ -1,6 +1,8 @@
 /*
  * Chunks in the thread cache: what the hit path (kept.h) leaves over.
  */
+#include <string.h>
+
 #include "base/message.h"
 #include "base/probe.h"
 #include "chunk/freed.h"
@@ -17,6 +19,19 @@
 #define BYTES_AT_FIRST ((size_t)64 << 10)
 #define BYTES_AT_MOST ((size_t)512 << 10)
 #define ARENA_PART 4
+
+/*
+ * Who has an arena to itself, and takes and frees more than that in turns, keeps all of it, up to here: its stacks were full, and then but for
+ * such a part empty. What it keeps serves its other requests before the heap grows.
+ */
+#define DEEP_BYTES_PER_CLASS ((size_t)1 << 20)
+#define DEEP_BLOCKS 4 /* for each that tcache_count allows */
+#define DEEP_BYTES_AT_MOST ((size_t)8 << 20)
+#define DRAINED_PART 8
+
+/* What goes back at a time: a quarter of all that may be kept, but of many only so much; and for the heap not to grow. */
+#define ROOM_AT_ONCE (BYTES_AT_MOST / 2)
+#define WAY_AT_ONCE ((size_t)64 << 10)
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
@@ -35,14 +50,29 @@ size_t qy_chunk_round(size_t size)
     return cached(rounded) ? rounded : size;
 }
 
+static size_t slots_within(unsigned cls, size_t count, size_t bytes)
+{
+    size_t size = (size_t)1 << (QY_FIRST_DOUBLING + (cls - QY_LINEAR_CLASSES) / 16);
+    return qy_min(count, qy_max(2, bytes / size));
+}
+
 /* Slots for a class: the count the options say, less for large chunks, of which two are enough. */
 static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
-    if (cls < QY_LINEAR_CLASSES)
-        return count;
-    size_t size = (size_t)1 << (QY_FIRST_DOUBLING + (cls - QY_LINEAR_CLASSES) / 16);
-    return qy_min(count, qy_max(2, BYTES_PER_CLASS / size));
+    return cls < QY_LINEAR_CLASSES ? count : slots_within(cls, count, BYTES_PER_CLASS);
+}
+
+/* Of one that is not small: how many it moves to. Those of cells have numbers of 16 bits, so there is an end to it. */
+static size_t deep_slots_for(unsigned cls)
+{
+    size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST) * DEEP_BLOCKS;
+    return qy_max(slots_for(cls), slots_within(cls, count, DEEP_BYTES_PER_CLASS));
+}
+
+static bool may_be_deep(unsigned cls)
+{
+    return cls >= QY_LINEAR_CLASSES;
 }
 
 void qy_chunk_stacks_init(struct qy_tcache *t)
@@ -50,11 +80,16 @@ void qy_chunk_stacks_init(struct qy_tcache *t)
     t->chunk_bytes_at_most = BYTES_AT_FIRST;
 }
 
+/* What it holds moves with it. */
 static void lay_out_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    stack->base = stack->top = t->slots + qy_tcache_slots(t, slots_for(cls));
-    stack->limit = stack->base + slots_for(cls);
+    size_t count = t->deep_chunks && may_be_deep(cls) ? deep_slots_for(cls) : slots_for(cls);
+    size_t held = (size_t)(stack->top - stack->base);
+    void **base = t->slots + qy_tcache_slots(t, count);
+    if (held)
+        memcpy(base, stack->base, held * sizeof *base);
+    *stack = (struct qy_chunk_stack){.base = base, .top = base + held, .limit = base + count};
 }
 
 /* A stack that was never used looks full. False: it is. */
@@ -69,7 +104,7 @@ size_t qy_chunk_slots_needed(void)
 {
     size_t slots = 0;
     for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
-        slots += slots_for(cls);
+        slots += slots_for(cls) + (may_be_deep(cls) ? deep_slots_for(cls) : 0);
     return slots;
 }
 
@@ -108,29 +143,36 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     return mem;
 }
 
-static void flush(struct qy_tcache *t, unsigned cls)
+/* The oldest of a stack go back, as many as have so many bytes. */
+static void flush(struct qy_tcache *t, unsigned cls, size_t bytes)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    while (stack->top != stack->base) {
+    size_t goal = t->chunk_bytes - qy_min(bytes, t->chunk_bytes);
+    void **from = stack->base;
+    while (from != stack->top && t->chunk_bytes > goal) {
         /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
-        void **from = stack->top;
-        struct qy_arena *a = qy_arena_of(from[-1]);
+        void **to = from;
+        struct qy_arena *a = qy_arena_of(*from);
         do {
-            from--;
-            t->chunk_bytes -= qy_chunk_size(qy_mem_chunk(*from));
-            QY_PROBE(TCACHE, TOOK, *from, qy_chunk_size(qy_mem_chunk(*from)));
-        } while (from != stack->base && qy_arena_of(from[-1]) == a);
-        qy_arena_put(a, from, (unsigned)(stack->top - from), t->mark, a == t->arena);
-        stack->top = from;
+            size_t size = qy_chunk_size(qy_mem_chunk(*to));
+            QY_PROBE(TCACHE, TOOK, *to, size);
+            t->chunk_bytes -= size;
+        } while (++to != stack->top && t->chunk_bytes > goal && qy_arena_of(*to) == a);
+        qy_arena_put(a, from, (unsigned)(to - from), t->mark, a == t->arena);
+        from = to;
     }
+    size_t left = (size_t)(stack->top - from);
+    memmove(stack->base, from, left * sizeof *from);
+    stack->top = stack->base + left;
     qy_kept_was_taken(t, cls);
 }
 
 void qy_chunks_flush_all(struct qy_tcache *t)
 {
     for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
-        flush(t, cls);
-    t->chunk_bytes_at_most = BYTES_AT_FIRST;
+        flush(t, cls, SIZE_MAX);
+    t->chunk_bytes_at_most = t->deep_chunks ? BYTES_AT_MOST : BYTES_AT_FIRST;
+    t->chunks_full = false;
 }
 
 /* The next stack behind `cls`, round and round, that holds a chunk; there is one. */
@@ -142,14 +184,30 @@ static unsigned next_held(const struct qy_tcache *t, unsigned cls)
     return cls;
 }
 
-/* One stack after the other gives all it has, until a quarter of the room is free. */
+/* One stack after the other gives all it has, or its oldest, until these were so many bytes. */
+static void give_back(struct qy_tcache *t, size_t bytes)
+{
+    for (size_t goal = t->chunk_bytes - qy_min(bytes, t->chunk_bytes); t->chunk_bytes > goal;) {
+        t->flushed_last = next_held(t, t->flushed_last);
+        flush(t, t->flushed_last, BYTES_PER_CLASS);
+    }
+}
+
 static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
-    t->made_room = true;
-    while (t->chunk_bytes > t->chunk_bytes_at_most / 4 * 3) {
-        t->flushed_last = next_held(t, t->flushed_last);
-        flush(t, t->flushed_last);
-    }
+    t->made_room = t->chunks_full = true;
+    give_back(t, qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / 4));
+}
+
+bool qy_chunks_can_give_way(const struct qy_tcache *t)
+{
+    return t->chunk_bytes >= WAY_AT_ONCE && !qy_options.classic;
+}
+
+void qy_chunks_give_way(struct qy_tcache *t)
+{
+    t->chunks_full = false;
+    give_back(t, WAY_AT_ONCE);
 }
 
 static QY_COLD void already_free(const void *mem)
@@ -197,6 +255,7 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     if (stack->top == stack->limit && !opened(t, cls)) {
         if (stack->limit != stack->base)
             QY_PROBE(TCACHE, FULL, mem, size);
+        t->chunks_full = true;
         return false;
     }
     if (!has_room(t, size))
@@ -236,6 +295,38 @@ static size_t bytes_at_most(const struct qy_arena *a)
     return qy_min(qy_max(BYTES_AT_MOST, share), 2 * BYTES_AT_MOST);
 }
 
+static void deepen(struct qy_tcache *t)
+{
+    t->deep_chunks = true;
+    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++) {
+        if (may_be_deep(cls) && t->chunks[cls].base)
+            lay_out_stack(t, cls);
+    }
+}
+
+static void allow(struct qy_tcache *t, size_t bytes, size_t most)
+{
+    t->chunk_bytes_at_most = qy_max(t->chunk_bytes_at_most, qy_min(bytes, most));
+}
+
+/* No chunk that is kept served. */
+static void learn_from_miss(struct qy_tcache *t)
+{
+    size_t had = t->chunk_bytes_at_most;
+    if (t->made_room)
+        allow(t, had / 4 * 5, bytes_at_most(t->arena));
+    t->made_room = false;
+    if (!t->chunks_full || t->chunk_bytes >= had / DRAINED_PART)
+        return;
+    t->chunks_full = false;
+    allow(t, had * 2, bytes_at_most(t->arena));
+    if (had >= BYTES_AT_MOST && qy_load_relaxed(&t->arena->threads) == 1) {
+        if (!t->deep_chunks)
+            deepen(t);
+        allow(t, had * 2, qy_min(qy_load_relaxed(&t->arena->system_bytes), DEEP_BYTES_AT_MOST));
+    }
+}
+
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     check_held(t);
@@ -244,9 +335,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->room = 0;
     if (!cached(request->size) || request->alignment)
         return;
-    if (t->made_room)
-        t->chunk_bytes_at_most = qy_min(bytes_at_most(t->arena), t->chunk_bytes_at_most / 4 * 5);
-    t->made_room = false;
+    learn_from_miss(t);
     unsigned cls = qy_chunk_class(request->size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
     if (!in_bin_of_its_size(request->size) || (stack->top == stack->limit && !opened(t, cls)))

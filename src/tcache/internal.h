@@ -67,6 +67,10 @@ size_t qy_chunk_round(size_t size);
 size_t qy_chunk_slots_needed(void);
 void qy_chunks_flush_all(struct qy_tcache *t);
 
+/* Whether a thread keeps so much that some of it may serve in place of memory that the heap would grow by; and giving it back for that. */
+bool qy_chunks_can_give_way(const struct qy_tcache *t);
+void qy_chunks_give_way(struct qy_tcache *t);
+
 /* Where an arena puts further blocks of `size`, and how many were put. */
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request);
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request);

@@ -92,10 +92,12 @@ struct qy_tcache {
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;              /* of these, the one that gave way last */
-    bool made_room;                     /* one gave way since the last time a chunk was missing */
-    bool was_full[QY_CLASSES];          /* a stack of cells had to give way: see widen_stack */
-    uint8_t turns[QY_CLASSES];          /* so often it was empty after that */
+    unsigned flushed_last;     /* of these, the one that gave way last */
+    bool made_room;            /* one gave way since the last time a chunk was missing */
+    bool chunks_full;          /* one gave way since there were few, or some served in place of others */
+    bool deep_chunks;          /* its stacks of chunks have all their slots: see learn_from_miss */
+    bool was_full[QY_CLASSES]; /* a stack of cells had to give way: see widen_stack */
+    uint8_t turns[QY_CLASSES]; /* so often it was empty after that */
     uint16_t flushed_to[QY_CLASSES];    /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES];            /* so often another class served this one: see qy_cell_take */
     uint8_t held[QY_CHUNK_CLASSES + 4]; /* 1: this stack of chunks holds one; five are looked at */

@@ -116,6 +116,36 @@ QTEST(
     QT_CHECKF(again > 300, "%d of %d blocks lay on the stack", again, COUNT);
 }
 
+QTEST(
+    "who takes and frees many medium blocks in turns keeps them, and they make way for others before the heap grows (M-10)")
+{
+    enum { COUNT = 200, SIZE = 5000, OTHER = 20 * K };
+    static void *blocks[COUNT];
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    for (int times = 1; times <= 2; times++) {
+        int soon = come_again(SIZE, COUNT);
+        QT_CHECKF(soon <= 32, "%d blocks lay on the stack when it was done %d times", soon, times);
+    }
+    for (int turn = 0; turn < 20; turn++) {
+        for (int i = 0; i < COUNT; i++)
+            blocks[i] = malloc(SIZE);
+        for (int i = 0; i < COUNT; i++)
+            free(blocks[i]);
+    }
+    int again = come_again(SIZE, COUNT);
+    QT_CHECKF(again > 150, "%d of %d blocks lay on the stack", again, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        blocks[i] = malloc(SIZE);
+    for (int i = 0; i < COUNT; i++)
+        free(blocks[i]);
+    uintptr_t end = brk_end();
+    size_t had = 0;
+    for (; had < COUNT * SIZE * 3 / 4; had += OTHER)
+        QT_CHECK(malloc(OTHER));
+    QT_CHECKF(brk_end() - end < had / 4, "the break moved by %zu for %zu, while %d were free",
+              brk_end() - end, had, COUNT * SIZE);
+}
+
 QTEST("blocks that change their size again and again do not leave the heap full of holes (M-06, M-10)")
 {
     enum { COUNT = 3000 };
