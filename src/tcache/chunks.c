@@ -147,9 +147,8 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
 static void flush(struct qy_tcache *t, unsigned cls, size_t bytes)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    size_t goal = t->chunk_bytes - qy_min(bytes, t->chunk_bytes);
     void **from = stack->base;
-    while (from != stack->top && t->chunk_bytes > goal) {
+    for (size_t gone = 0; from != stack->top && gone < bytes;) {
         /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
         void **to = from;
         struct qy_arena *a = qy_arena_of(*from);
@@ -157,10 +156,13 @@ static void flush(struct qy_tcache *t, unsigned cls, size_t bytes)
             size_t size = qy_chunk_size(qy_mem_chunk(*to));
             QY_PROBE(TCACHE, TOOK, *to, size);
             t->chunk_bytes -= size;
-        } while (++to != stack->top && t->chunk_bytes > goal && qy_arena_of(*to) == a);
+            gone += size;
+        } while (++to != stack->top && gone < bytes && qy_arena_of(*to) == a);
         qy_arena_put(a, from, (unsigned)(to - from), t->mark, a == t->arena);
         from = to;
     }
+    if (from == stack->base)
+        return;
     size_t left = (size_t)(stack->top - from);
     memmove(stack->base, from, left * sizeof *from);
     stack->top = stack->base + left;
