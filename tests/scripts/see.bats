@@ -437,11 +437,96 @@ EOF
     done
 }
 
-@test "a file that could not be written is removed, a device is not" {
-    one_line 125 "cannot write part.json: File too large" \
-        bash -c "trap '' XFSZ; ulimit -f 1; exec '$quarry' snapshot --json $pid -o part.json"
-    [ ! -e part.json ]
+# no_temporaries FOLDER: nothing was left there.
+no_temporaries() {
+    [ -z "$(find "$1" -maxdepth 1 -name '.quarry-*')" ]
+}
+
+@test "a file that could not be written is not there, what was there before stays, and so does a device" {
+    local too_large=(bash -c 'trap "" XFSZ; ulimit -f 1; exec "$@"' -)
+    mkdir limited
+    one_line 125 "cannot write limited/part.json: File too large" "${too_large[@]}" "$quarry" snapshot --json "$pid" -o limited/part.json
+    [ ! -e limited/part.json ]
+    echo before >limited/part.json
+    one_line 125 "cannot write limited/part.json: File too large" "${too_large[@]}" "$quarry" snapshot --json "$pid" -o limited/part.json
+    one_line 125 "cannot write limited/part.json: File too large" "${too_large[@]}" "$quarry" play --json -o limited/part.json
+    [ ! -e "$QUARRY_BUILD/share/quarry/viewer.html" ] ||
+        one_line 125 "cannot write limited/part.json: File too large" "${too_large[@]}" "$quarry" map "$pid" -o limited/part.json
+    [ "$(cat limited/part.json)" = before ]
+    no_temporaries limited
     ln -s /dev/full device
     one_line 125 "cannot write device: No space left" "$quarry" snapshot "$pid" -o device
     [ -L device ]
+}
+
+@test "on a full disk the old file stays" {
+    mkdir -p disk
+    unshare -m mount -t tmpfs none disk 2>/dev/null || skip "no file system can be mounted here"
+    run --separate-stderr unshare -m bash -c 'mount -t tmpfs -o size=64k none disk
+        echo before >disk/x
+        head -c 60000 /dev/zero >disk/filler
+        "$1" snapshot --json "$2" -o disk/x
+        echo "$?, $(cat disk/x), $(ls -A disk | wc -l)"' - "$quarry" "$pid"
+    [ "$output" = "125, before, 2" ]
+    [[ $stderr == *"cannot write disk/x: No space left"* ]]
+}
+
+@test "a signal leaves the old file, and nothing beside it" {
+    mkdir interrupted
+    echo before >interrupted/x
+    run bash -c 'ulimit -f 1; exec "$@"' - "$quarry" snapshot --json "$pid" -o interrupted/x
+    [ "$status" -eq $((128 + $(kill -l XFSZ))) ]
+    [ "$(cat interrupted/x)" = before ]
+    no_temporaries interrupted
+}
+
+@test "a written file has the mode that a plain create gives, or that it had" {
+    (umask 027 && "$quarry" snapshot "$pid" -o fresh.qs)
+    [ "$(stat -c %a fresh.qs)" = 640 ]
+    chmod 606 fresh.qs
+    "$quarry" snapshot "$pid" -o fresh.qs
+    [ "$(stat -c %a fresh.qs)" = 606 ]
+    "$quarry" stat fresh.qs | grep -q live
+    no_temporaries .
+    [ "$(id -u)" -ne 0 ] || chown 65534:65534 fresh.qs
+    "$quarry" snapshot "$pid" -o fresh.qs
+    [ "$(id -u)" -ne 0 ] || [ "$(stat -c %u:%g fresh.qs)" = 65534:65534 ]
+}
+
+@test "a link is followed, also to where no file is yet" {
+    mkdir -p behind
+    ln -s behind/target.qs link
+    "$quarry" snapshot "$pid" -o link
+    [ -L link ]
+    "$quarry" stat behind/target.qs | grep -q live
+    local first
+    first=$(stat -c %i behind/target.qs)
+    "$quarry" snapshot "$pid" -o link
+    [ -L link ]
+    [ "$(stat -c %i behind/target.qs)" != "$first" ] # another file stands in
+    no_temporaries . && no_temporaries behind
+}
+
+@test "what another file cannot stand in for is written in place" {
+    mkfifo written
+    cat written >through 3>&- &
+    "$quarry" snapshot "$pid" -o written
+    wait $!
+    [ -p written ]
+    "$quarry" stat through | grep -q live
+    bash -c '"$1" snapshot --json "$2" -o /dev/stdout; echo behind >>said_to_stdout' - "$quarry" "$pid" >said_to_stdout
+    [ "$(tail -n 1 said_to_stdout)" = behind ]
+    [[ "$(head -c 30 said_to_stdout)" == '{"format":"quarry-snapshot"'* ]]
+    [ -e /dev/stdout ]
+    "$quarry" snapshot "$pid" -o named.qs
+    ln named.qs named_too.qs
+    "$quarry" snapshot --json "$pid" -o named.qs
+    [ "$(stat -c %h named.qs)" -eq 2 ]
+    if [ "$(id -u)" -ne 0 ]; then
+        chmod 444 named.qs
+        one_line 125 "Permission denied" "$quarry" snapshot "$pid" -o named.qs
+        mkdir closed && echo before >closed/x && chmod 555 closed
+        "$quarry" snapshot "$pid" -o closed/x
+        "$quarry" stat closed/x | grep -q live
+    fi
 }
