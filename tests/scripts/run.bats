@@ -181,6 +181,19 @@ os.close(2)'
     [ "$output" = "quarry: run: ./folder: is a directory" ]
 }
 
+@test "what stands in the way of a program is said, and is not that there is none" {
+    ln -sf circle circle
+    run "$quarry" run -- ./circle
+    [ "$status" -eq 126 ]
+    [ "$output" = "quarry: run: ./circle: Too many levels of symbolic links" ]
+    [ "$(id -u)" -ne 0 ] || return 0
+    mkdir -p shut && cp /bin/true shut/true && chmod 0 shut
+    run "$quarry" run -- ./shut/true
+    chmod 755 shut
+    [ "$status" -eq 126 ]
+    [ "$output" = "quarry: run: ./shut/true: Permission denied" ]
+}
+
 @test "the search along PATH is execvp's" {
     mkdir -p first second/both
     printf '#!/bin/sh\necho second\n' >second/prog

@@ -151,6 +151,24 @@ one_line() {
     start "$quarry" run -- ./sleeper # for the other tests
 }
 
+@test "that no descriptors are left is said as it is, wherever they end" {
+    limited() { # LIMIT COMMAND...
+        bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit -n "$1"; shift; exec "$@"' - "$@"
+    }
+    for command in stat snapshot "explain $small"; do
+        # shellcheck disable=SC2086
+        one_line 1 "$pid: Too many open files" limited 4 "$quarry" $command "$pid"
+    done
+    limited 6 "$quarry" stat "$pid" | grep -q live
+    [ ! -x "$QUARRY_BUILD/lib/quarry/play-host" ] ||
+        one_line 125 "its descriptors: Too many open files" limited 10 "$quarry" play --check tcache
+}
+
+@test "a process that /proc does not show is not said to be none" {
+    unshare -m mount -t tmpfs none "/proc/$pid" 2>/dev/null || skip "no file system can be mounted here"
+    one_line 1 "may not be seen in /proc" unshare -m bash -c "mount -t tmpfs none /proc/$pid; exec '$quarry' stat $pid"
+}
+
 @test "watching ends with one line where there is nothing to look at" {
     one_line 1 "neither a core file nor a snapshot" timeout 3 "$quarry" stat --watch=0.1 sleeper.c
     one_line 1 "runs without Quarry" timeout 3 "$quarry" stat --watch=0.1 $$

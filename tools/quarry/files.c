@@ -2,6 +2,7 @@
 
 #include "memory.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,15 @@ bool files_find(enum files_place place, const char *name, char path[PATH_MAX])
     folder[length] = '\0';
     *strrchr(folder, '/') = '\0';
     bool found = false;
+    int why = ENOENT;
     for (int i = 0; i < 2 && !found; i++) {
         char candidate[2 * PATH_MAX];
         int wanted = snprintf(candidate, sizeof candidate, "%s/%s/%s", folder, folders[place][i], name);
         found = (size_t)wanted < sizeof candidate && realpath(candidate, path) && access(path, R_OK) == 0;
+        if (errno != ENOENT)
+            why = errno;
     }
+    errno = why;
     return found;
 }
 

@@ -10,7 +10,7 @@ enum files_place { FILES_LIB, FILES_SHARE };
 
 /*
  * The real path of lib/NAME or share/quarry/NAME, beside this command as the build leaves it, or where it is installed.
- * False: it is not there.
+ * False: errno says why not, mostly ENOENT.
  */
 bool files_find(enum files_place place, const char *name, char path[PATH_MAX]);
 

@@ -14,6 +14,8 @@ int page_write(const char *command, const char *name, const char *word, FILE *ou
     char *file = join_text(name, "html", '.'), path[PATH_MAX];
     bool built = files_find(FILES_SHARE, file, path);
     free(file);
+    if (!built && errno != ENOENT)
+        return complain(EXIT_OURSELVES, "%s: share/quarry/%s.html: %s", command, name, strerror(errno));
     if (!built)
         return complain(EXIT_OURSELVES, "%s: share/quarry/%s.html is not there: it was not built (esbuild)",
                         command, name);

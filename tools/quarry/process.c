@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -389,7 +390,9 @@ static void name_the_moment(struct model *m)
 const char *capture_process_gone(int pid)
 {
     char state = thread_state(pid, pid);
-    return !state                         ? "no such process"
+    return !state                         ? kill(pid, 0) != 0 && errno == ESRCH
+                                                ? "no such process"
+                                                : "it may not be seen in /proc, or none is mounted here"
            : state == 'Z' || state == 'X' ? "it has ended, or its main thread has (a zombie)"
                                           : NULL;
 }
@@ -403,10 +406,12 @@ static int complain_look(const char *command, int pid, const char *why)
 
 static int complain_access(const char *command, int pid)
 {
+    int why = errno;
     return complain_look(command, pid,
-                         errno == EACCES || errno == EPERM
+                         why == EACCES || why == EPERM
                              ? "no permission to look into this process (same user, or root)"
-                             : "it has no memory of its own (a thread of the kernel?)");
+                         : why == ESRCH ? "it has no memory of its own (a thread of the kernel?)"
+                                        : strerror(why));
 }
 
 /* The list of mappings may be open to who may not read them. */
@@ -415,8 +420,7 @@ static bool may_read(int pid, const struct maps *maps)
     char byte;
     for (size_t i = 0; i < maps->count; i++) {
         if (may_hold_layout(&maps->list[i]))
-            return read_process(&pid, maps->list[i].from, &byte, 1) == 1 ||
-                   (errno != EPERM && errno != EACCES);
+            return read_process(&pid, maps->list[i].from, &byte, 1) == 1 || errno == EFAULT || errno == EIO;
     }
     return true;
 }
@@ -445,6 +449,9 @@ int capture_process(const char *command, int pid, const struct capture_options *
     l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
     snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
     int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    if (pagemap < 0 &&
+        (errno == EMFILE || errno == ENFILE)) /* without it, less would be told: not for this reason */
+        return complain_access(command, pid);
     l.plan.image = image_new(pid, pagemap, &m->maps);
     /* A rehearsal without stopping it: this tells how much there is to copy, and finds the memory for that. */
     image_set_live(l.plan.image, true);

@@ -78,7 +78,7 @@ static bool find(const char *name, char *found)
     if (!strchr(name, '/'))
         return search_path(name, found);
     strcpy(found, name);
-    return access(name, F_OK) == 0;
+    return access(name, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 /* ---- the reasons why a preload does not take ---- */
@@ -202,7 +202,8 @@ static enum program_result examine_path(struct examination *e)
 {
     struct stat st;
     if (stat(e->path, &st) != 0)
-        return say(e, PROGRAM_NOT_FOUND, errno == ENOENT ? "is not there" : "cannot be looked at");
+        return say(e, errno == ENOENT ? PROGRAM_NOT_FOUND : PROGRAM_CANNOT_RUN, "%s",
+                   errno == ENOENT ? "is not there" : strerror(errno));
     if (S_ISDIR(st.st_mode))
         return say(e, PROGRAM_CANNOT_RUN, "is a directory");
     if (!runnable(e->path))

@@ -47,7 +47,8 @@ struct settings {
 static int find_library(char path[PATH_MAX])
 {
     if (!files_find(FILES_LIB, "libquarry.so.1", path))
-        return complain(EXIT_OURSELVES, "run: libquarry.so.1 is not in ../lib, seen from this command");
+        return complain(EXIT_OURSELVES, "run: libquarry.so.1, in ../lib seen from this command: %s",
+                        strerror(errno));
     if (strpbrk(path, " :"))
         return complain(EXIT_OURSELVES, "run: %s: LD_PRELOAD cannot hold a path with a space or a colon",
                         path);

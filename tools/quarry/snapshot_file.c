@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define VERSION 2
 
@@ -303,8 +304,8 @@ bool snapshot_write(const struct model *m, FILE *out)
 
 /* ---- reading ---- */
 
-/* All of the frame, decompressed; NULL: it is damaged. */
-static unsigned char *decompress(const unsigned char *bytes, size_t count, size_t *length)
+/* All of the frame, decompressed; NULL: it is damaged, or *no_memory. */
+static unsigned char *decompress(const unsigned char *bytes, size_t count, size_t *length, bool *no_memory)
 {
     ZSTD_DCtx *zstd = ZSTD_createDCtx();
     struct pack all = {.writing = true}; /* for its growing */
@@ -327,6 +328,7 @@ static unsigned char *decompress(const unsigned char *bytes, size_t count, size_
         if (!ZSTD_isError(left))
             pack_bytes(&all, buffer, out.pos);
     }
+    *no_memory = !zstd || ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation;
     free(buffer);
     ZSTD_freeDCtx(zstd);
     if (left == 0 && all.bytes) {
@@ -400,8 +402,12 @@ static const char *read_bytes(const unsigned char *bytes, size_t size, struct mo
     if (version != VERSION)
         return "a snapshot of another version of quarry";
     struct pack all = {0};
-    all.bytes = decompress(bytes + SNAPSHOT_MAGIC_BYTES + 4, size - SNAPSHOT_MAGIC_BYTES - 4, &all.room);
-    const char *why = all.bytes && read_parts(&all, m) ? NULL : "the snapshot is damaged or cut off";
+    bool no_memory;
+    all.bytes =
+        decompress(bytes + SNAPSHOT_MAGIC_BYTES + 4, size - SNAPSHOT_MAGIC_BYTES - 4, &all.room, &no_memory);
+    const char *why = no_memory                          ? "no memory to decompress with"
+                      : all.bytes && read_parts(&all, m) ? NULL
+                                                         : "the snapshot is damaged or cut off";
     free(all.bytes);
     return why;
 }

@@ -37,6 +37,11 @@ uint64_t clock_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+static bool is_gone(int error)
+{
+    return error == ENOENT || error == ESRCH;
+}
+
 /* PF_EXITING of the kernel: it runs no code of the program's any more, and its memory may be gone. */
 #define IS_EXITING 4u
 
@@ -47,7 +52,7 @@ char thread_state(int pid, int tid)
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
     FILE *file = fopen(path, "re");
     if (!file)
-        return 0;
+        return is_gone(errno) ? 0 : '?';
     size_t got = fread(line, 1, sizeof line - 1, file);
     fclose(file);
     line[got] = '\0';
@@ -57,10 +62,14 @@ char thread_state(int pid, int tid)
     return state != 'Z' && flags & IS_EXITING ? 'X' : state;
 }
 
+static bool is_end(char state)
+{
+    return state == 0 || state == 'Z' || state == 'X';
+}
+
 static bool has_ended(int pid, int tid)
 {
-    char state = thread_state(pid, tid);
-    return state == 0 || state == 'Z' || state == 'X';
+    return is_end(thread_state(pid, tid));
 }
 
 static bool is_known(const struct stop *s, int tid)
@@ -71,7 +80,7 @@ static bool is_known(const struct stop *s, int tid)
     return false;
 }
 
-/* Calls `take` for each thread that is not in the list yet; returns how many there were, -1 when the process is gone. */
+/* Calls `take` for each thread that is not in the list yet, until one returns an error. Returns how many there were, or -1 and errno. */
 static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
 {
     char path[64];
@@ -79,19 +88,18 @@ static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
     DIR *dir = opendir(path);
     if (!dir)
         return -1;
-    int found = 0;
+    int found = 0, error = 0;
     for (struct dirent *e; (e = readdir(dir));) {
         int tid = atoi(e->d_name);
         if (tid <= 0 || is_known(s, tid))
             continue;
         found++;
-        if (take(s, tid) != 0) {
-            found = -2;
+        if ((error = take(s, tid)) != 0)
             break;
-        }
     }
     closedir(dir);
-    return found;
+    errno = error;
+    return error ? -1 : found;
 }
 
 static struct stopped_thread *add_thread(struct stop *s, int tid)
@@ -106,7 +114,10 @@ static int seize(struct stop *s, int tid)
 {
     if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0) {
         int why = errno;
-        if (!has_ended(s->pid, tid))
+        char state = thread_state(s->pid, tid);
+        if (state == '?')
+            return errno;
+        if (!is_end(state))
             return why == ESRCH ? 0 : why;
         add_thread(s, tid)->gone = true;
         return 0;
@@ -130,7 +141,9 @@ static uint64_t pc_of_standing(int pid, int tid)
 static int look_whether_it_stands(struct stop *s, int tid)
 {
     char state = thread_state(s->pid, tid);
-    if (state != 't' && state != 'T' && !has_ended(s->pid, tid))
+    if (state == '?')
+        return errno;
+    if (state != 't' && state != 'T' && !is_end(state))
         return EPERM;
     add_thread(s, tid)->pc = pc_of_standing(s->pid, tid);
     return 0;
@@ -209,16 +222,23 @@ static const char *give_up(struct stop *s, const char *why)
     return why;
 }
 
+static const char *text_of(int error)
+{
+    return is_gone(error) ? "it is gone"
+           : error == EPERM
+               ? "may not be stopped: another tracer is attached, or the kernel forbids it (ptrace)"
+               : strerror(error);
+}
+
 static const char *read_it_standing(struct stop *s)
 {
     stop_free(s);
     s->foreign = true;
-    int found = for_new_threads(s, look_whether_it_stands);
+    int found = for_new_threads(s, look_whether_it_stands), error = found ? errno : ESRCH;
     if (found > 0)
         return NULL;
     stop_free(s);
-    return found == -1 ? "it is gone"
-                       : "may not be stopped: another tracer is attached, or the kernel forbids it (ptrace)";
+    return text_of(error);
 }
 
 /* Threads may be born while others are being stopped. */
@@ -226,10 +246,10 @@ static const char *stop_new_threads(struct stop *s, uint64_t until)
 {
     for (;;) {
         int found = for_new_threads(s, seize);
-        if (found == -2 && s->count == 0)
+        if (found < 0 && errno == EPERM && s->count == 0)
             return read_it_standing(s);
         if (found < 0)
-            return give_up(s, found == -1 ? "it is gone" : strerror(errno));
+            return give_up(s, text_of(errno));
         if (!all_stand(s, until))
             return give_up(s,
                            "a thread of it does not stop: it waits for a device, or for a child of vfork()");

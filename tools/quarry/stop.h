@@ -44,7 +44,10 @@ const char *stop_settle(struct stop *stop,
 uint64_t stop_end(struct stop *stop);
 void stop_free(struct stop *stop);
 
-/* 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 'Z': ended, and not asked for; 'X': about to end; 0: gone. */
+/*
+ * 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 'Z': ended, and not asked for; 'X': about to end; 0: gone; '?': errno says
+ * why it cannot be told.
+ */
 char thread_state(int pid, int tid);
 
 uint64_t clock_us(void);

@@ -44,8 +44,16 @@ static int out_of_the_way(int fd)
     return fcntl(fd, F_DUPFD_CLOEXEC, PLAY_REPLIES + 1);
 }
 
+/* What the host says before it ends is told to the reader. */
+static void fail(int messages, const char *what)
+{
+    dprintf(messages, "%s: %s", what, strerror(errno));
+    _exit(EXIT_OURSELVES);
+}
+
 static void become_host(const char *path, int commands, int replies, int messages)
 {
+    int says = messages;
     commands = out_of_the_way(commands);
     replies = out_of_the_way(replies);
     messages = out_of_the_way(messages);
@@ -53,11 +61,11 @@ static void become_host(const char *path, int commands, int replies, int message
     if (commands < 0 || replies < 0 || messages < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
         dup2(messages, STDOUT_FILENO) < 0 || dup2(messages, STDERR_FILENO) < 0 ||
         dup2(commands, PLAY_COMMANDS) < 0 || dup2(replies, PLAY_REPLIES) < 0)
-        _exit(EXIT_OURSELVES);
+        fail(messages < 0 ? says : messages, "its descriptors");
     setpgid(0, 0);
     personality(ADDR_NO_RANDOMIZE); /* the same addresses every time, where that is allowed */
     execl(path, "play-host", (char *)NULL);
-    _exit(EXIT_OURSELVES);
+    fail(STDERR_FILENO, path);
 }
 
 static void close_pair(const int pair[2])

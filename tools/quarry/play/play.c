@@ -128,7 +128,10 @@ static int find_lessons(char *folder, struct dirent ***names)
 {
     int count =
         files_find(FILES_SHARE, "lessons", folder) ? scandir(folder, names, is_lesson_file, alphasort) : -1;
-    return count > 0 ? count : complain(-1, "play: there are no lessons in ../share/quarry/lessons");
+    return count > 0    ? count
+           : count == 0 ? complain(-1, "play: there are no lessons in ../share/quarry/lessons")
+                        : complain(-1, "play: lessons, in ../share/quarry seen from this command: %s",
+                                   strerror(errno));
 }
 
 /* "03-tcache.play" is lesson tcache. */
@@ -181,7 +184,8 @@ static int run_file(const char *path, struct played *played)
 {
     char host[PATH_MAX];
     if (!files_find(FILES_LIB, "quarry/play-host", host))
-        return complain(EXIT_OURSELVES, "play: play-host is not in ../lib/quarry");
+        return complain(EXIT_OURSELVES, "play: play-host, in ../lib/quarry seen from this command: %s",
+                        strerror(errno));
     int status = read_script(path, &played->script);
     if (status != EXIT_FINE)
         return status;
