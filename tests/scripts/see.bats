@@ -393,6 +393,56 @@ EOF
     [ "$("$quarry" stat --json many.qs | python3 -c 'import json, sys; f = json.load(sys.stdin)["figures"]; print(sum(v["resident"] for k, v in f.items() if k != "mapped") - f["mapped"]["resident"])')" -eq 0 ]
 }
 
+@test "of two thousand threads, each is told with its own cache" {
+    cat >crowd.c <<'EOF'
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+enum { THREADS = 2000 };
+static pthread_barrier_t all;
+static void *one(void *nothing)
+{
+    free(malloc(100));
+    pthread_barrier_wait(&all);
+    pause();
+    return nothing;
+}
+int main(void)
+{
+    pthread_t thread;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 65536);
+    pthread_barrier_init(&all, NULL, THREADS + 1);
+    for (int i = 0; i < THREADS; i++)
+        if (pthread_create(&thread, &small, one, NULL) != 0)
+            return 1;
+    pthread_barrier_wait(&all);
+    puts("ready");
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -pthread -o crowd crowd.c
+    "$quarry" run -- ./crowd >said_of_crowd 3>&- &
+    local crowd=$!
+    echo "$crowd" >>pids
+    until grep -q ready said_of_crowd; do
+        kill -0 "$crowd" || skip "no two thousand threads here"
+        sleep 0.1
+    done
+    "$quarry" snapshot --json "$crowd" >crowd.json
+    kill "$crowd"
+    python3 - <<'EOF'
+import json
+heap = json.load(open("crowd.json"))
+threads, caches = heap["process"]["threads"], heap["caches"]
+assert len({t["cache"] for t in threads}) == len(threads) == 2001
+assert all(caches[t["cache"]]["tid"] == t["tid"] for t in threads)
+EOF
+}
+
 @test "linked and statically linked programs, and a library that was deleted" {
     start ./linked
     "$quarry" stat "$pid" | grep -q live

@@ -329,12 +329,26 @@ static void join_cache(const struct model *m, const struct cache *c)
     }
 }
 
+static int places_by_address(const void *a, const void *b)
+{
+    const struct cache_place *x = a, *y = b;
+    return x->address < y->address ? -1 : x->address > y->address;
+}
+
+void model_place_caches(struct model *m)
+{
+    m->cache_places = allocate(m->cache_count * sizeof *m->cache_places);
+    for (size_t i = 0; i < m->cache_count; i++)
+        m->cache_places[i] = (struct cache_place){m->caches[i].is.address, (uint32_t)i};
+    qsort(m->cache_places, m->cache_count, sizeof *m->cache_places, places_by_address);
+}
+
 uint32_t model_cache_at(const struct model *m, uint64_t address)
 {
-    for (size_t i = 0; address && i < m->cache_count; i++)
-        if (m->caches[i].is.address == address)
-            return (uint32_t)i;
-    return QUARRY_NONE;
+    const struct cache_place wanted = {.address = address};
+    const struct cache_place *found =
+        address ? bsearch(&wanted, m->cache_places, m->cache_count, sizeof wanted, places_by_address) : NULL;
+    return found ? found->index : QUARRY_NONE;
 }
 
 size_t model_users_of(const struct model *m, uint64_t host)
@@ -352,6 +366,7 @@ void model_join(struct model *m)
     if (m->run_count)
         qsort(m->runs, m->run_count, sizeof *m->runs, runs_by_address);
     model_sort_segments(m);
+    model_place_caches(m);
     uint64_t last = 0;
     uint32_t last_index = QUARRY_NONE;
     for (size_t i = 0; i < m->run_count; i++) {
@@ -399,6 +414,7 @@ void model_free(struct model *m)
         free(m->caches[i].stacks);
     }
     free(m->caches);
+    free(m->cache_places);
     for (size_t i = 0; i < m->finding_count; i++) {
         free(m->findings[i].check);
         free(m->findings[i].text);

@@ -81,6 +81,11 @@ struct cache {
     size_t stack_count;
 };
 
+struct cache_place {
+    uint64_t address;
+    uint32_t index;
+};
+
 struct finding {
     uint64_t address;
     char *check, *text;
@@ -121,6 +126,7 @@ struct model {
     struct run *runs; /* by address */
     size_t run_count;
     struct cache *caches;
+    struct cache_place *cache_places; /* the same by address, once they are all known */
     size_t cache_count;
     struct finding *findings;
     size_t finding_count, findings_left_out;
@@ -134,7 +140,7 @@ void model_add_finding(struct model *m, uint64_t address, const char *check, con
 /* The visitor that fills a model; its context is the model. */
 extern const struct quarry_visitor model_visitor;
 
-/* The index of the cache that lies there, or QUARRY_NONE. */
+/* The index of the cache that lies there, or QUARRY_NONE; after model_join, or model_place_caches. */
 uint32_t model_cache_at(const struct model *m, uint64_t address);
 
 /* How many threads take their cells from the runs of this cache. */
@@ -143,6 +149,7 @@ size_t model_users_of(const struct model *m, uint64_t host);
 /* After the walk: what each list and stack says of its chunks and cells goes to these. */
 void model_join(struct model *m);
 void model_sort_segments(struct model *m); /* model_join does it, too */
+void model_place_caches(struct model *m);  /* and that */
 
 /* By address; NULL: none. A chunk is found by any address in it, a run and a segment too. */
 struct chunk *model_chunk_at(const struct model *m, uint64_t address);

@@ -54,12 +54,9 @@ void capture_join_threads(struct model *m, quarry_read *read, void *context)
         if (!t->pointer ||
             read(context, t->pointer + (uint64_t)m->cache_offset, &self, sizeof self) != sizeof self)
             continue;
-        for (size_t j = 0; j < m->cache_count; j++) {
-            if (m->caches[j].is.address == self) {
-                t->cache = (uint32_t)j;
-                m->caches[j].tid = t->tid;
-            }
-        }
+        t->cache = model_cache_at(m, self);
+        if (t->cache != QUARRY_NONE)
+            m->caches[t->cache].tid = t->tid;
     }
 }
 
@@ -210,10 +207,11 @@ static void take_threads(struct look *l, const struct stop *s)
                              .pointer = s->threads[i].pointer,
                              .pc = s->threads[i].pc,
                              .cache = QUARRY_NONE};
-        if (t->pointer) /* copied now: the word that leads to its cache */
-            image_read(l->plan.image, t->pointer + (uint64_t)l->plan.cache_offset, &(uint64_t){0},
-                       sizeof(uint64_t));
+        uint64_t word = t->pointer + (uint64_t)l->plan.cache_offset; /* that leads to its cache */
+        if (t->pointer)
+            image_want(l->plan.image, word, word + sizeof word);
     }
+    image_fetch(l->plan.image);
 }
 
 /* Stopped inside the library, it has taken or given something that no list may say yet. */

@@ -390,6 +390,7 @@ static bool read_parts(struct pack *all, struct model *m)
     if (last < PART_COUNT - 1 || all->bad || !is_sane(m))
         return false;
     model_sort_segments(m); /* they are, but in files of earlier commands */
+    model_place_caches(m);
     return true;
 }
 

@@ -42,6 +42,9 @@ static bool is_gone(int error)
     return error == ENOENT || error == ESRCH;
 }
 
+/* No thread has a higher number on any Linux of 64 bits (PID_MAX_LIMIT). */
+#define TIDS (1 << 22)
+
 /* PF_EXITING of the kernel: it runs no code of the program's any more, and its memory may be gone. */
 #define IS_EXITING 4u
 
@@ -74,10 +77,7 @@ static bool has_ended(int pid, int tid)
 
 static bool is_known(const struct stop *s, int tid)
 {
-    for (size_t i = 0; i < s->count; i++)
-        if (s->threads[i].tid == tid)
-            return true;
-    return false;
+    return s->known && s->known[tid / 8] >> tid % 8 & 1;
 }
 
 /* Calls `take` for each thread that is not in the list yet, until one returns an error. Returns how many there were, or -1 and errno. */
@@ -91,7 +91,7 @@ static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
     int found = 0, error = 0;
     for (struct dirent *e; (e = readdir(dir));) {
         int tid = atoi(e->d_name);
-        if (tid <= 0 || is_known(s, tid))
+        if (tid <= 0 || tid >= TIDS || is_known(s, tid))
             continue;
         found++;
         if ((error = take(s, tid)) != 0)
@@ -104,6 +104,9 @@ static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
 
 static struct stopped_thread *add_thread(struct stop *s, int tid)
 {
+    if (!s->known)
+        s->known = allocate(TIDS / 8); /* of which little is ever touched */
+    s->known[tid / 8] |= (unsigned char)(1u << tid % 8);
     s->threads = grow(s->threads, s->count, sizeof *s->threads);
     s->threads[s->count] = (struct stopped_thread){.tid = tid};
     return &s->threads[s->count++];
@@ -348,6 +351,8 @@ uint64_t stop_end(struct stop *s)
 void stop_free(struct stop *s)
 {
     free(s->threads);
+    free(s->known);
     s->threads = NULL;
+    s->known = NULL;
     s->count = 0;
 }
