@@ -245,3 +245,18 @@ PY
     [ "$status" -eq 125 ]
     [ "$output" = "quarry: play: nowhere/p.html: No such file or directory" ]
 }
+
+@test "text: a pipe that nobody reads ends it as it ends others, without a word" {
+    run bash -c "{ '$QUARRY_BIN' play --text tcache; echo \$? >&3; } 3>status | true; cat status"
+    [ "$output" = 141 ]
+}
+
+@test "text: Chinese where the locale is Chinese and UTF-8, or it is asked for" {
+    for locale in zh_CN.UTF-8 zh_TW.utf8; do
+        LC_ALL=$locale "$QUARRY_BIN" play --text tcache | grep -q "路径"
+    done
+    for locale in zh_CN.GB18030 zh_CN C de_DE.UTF-8; do
+        [ "$(LC_ALL=$locale "$QUARRY_BIN" play --text tcache | LC_ALL=C grep -c "[^ -~]")" -eq 0 ]
+    done
+    LC_ALL=C "$QUARRY_BIN" play --lang zh --text tcache | grep -q "路径"
+}

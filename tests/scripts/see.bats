@@ -598,3 +598,37 @@ no_temporaries() {
         "$quarry" stat closed/x | grep -q live
     fi
 }
+
+# in_terminal COMMAND...: what it shows there, and " -> " and its exit status.
+in_terminal() {
+    timeout 20 python3 -c '
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+said = b""
+try:
+    while part := os.read(terminal, 65536):
+        said += part
+except OSError:
+    pass
+print(said.decode(errors="replace").replace("\r", ""), "->", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))' "$@"
+}
+
+@test "a snapshot is nothing for a terminal" {
+    [ "$(in_terminal "$quarry" snapshot heap.qs)" = "quarry: snapshot: this is nothing for a terminal: -o FILE says where to, or --json
+ -> 2" ]
+    [[ "$(in_terminal "$quarry" snapshot --json heap.qs)" == '{"format"'*" -> 0" ]]
+}
+
+@test "a terminal that obeys no codes gets none, and what is shown again and again is told apart" {
+    local codes=$'\e[H\e[2J'
+    [[ "$(TERM=xterm in_terminal timeout 1 "$quarry" stat --watch=0.3 heap.qs)" == "$codes""process"*"$codes"* ]]
+    for term in dumb ""; do
+        run env TERM="$term" bash -c "$(declare -f in_terminal); in_terminal timeout 1 '$quarry' stat --watch=0.3 heap.qs"
+        [[ $output == "process"*$'\n\n'"process"* && $output != *$'\e'* ]]
+    done
+    run timeout 1 "$quarry" stat --watch=0.3 heap.qs
+    [[ $output == "process"*$'\n\n'"process"* && $output != *$'\e'* ]]
+    one_line 2 "seconds are said as --watch=1" "$quarry" stat --watch 1 heap.qs
+}

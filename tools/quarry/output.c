@@ -149,6 +149,22 @@ static int open_file(const char *file, char **path, char **name)
     return ftruncate(fd, 0) == 0 ? fd : -1;
 }
 
+/* ---- terminals ---- */
+
+bool output_obeys(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+void output_clear(bool is_first)
+{
+    if (output_obeys())
+        fputs("\033[H\033[2J", stdout);
+    else if (!is_first)
+        putchar('\n');
+}
+
 /* ---- writing ---- */
 
 static int fill_and_close(const char *command, const char *file, FILE *out,

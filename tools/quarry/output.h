@@ -2,6 +2,7 @@
 #ifndef QUARRY_OUTPUT_H
 #define QUARRY_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 /*
@@ -12,5 +13,11 @@
  */
 int output_write(const char *command, const char *file, int (*fill)(FILE *out, const void *data),
                  const void *data);
+
+/* Standard output is a terminal that is known to obey the codes that most do. */
+bool output_obeys(void);
+
+/* What was shown gives way to what follows; where that cannot be, an empty line comes between. */
+void output_clear(bool is_first);
 
 #endif

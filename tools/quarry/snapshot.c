@@ -6,13 +6,16 @@
 #include "snapshot_file.h"
 #include "snapshot_json.h"
 
+#include <string.h>
+#include <unistd.h>
+
 static const char help[] =
     "usage: quarry snapshot [OPTIONS] PID|CORE|SNAPSHOT\n"
     "\n"
     "Writes down the heap of a process, of a core file, or of an earlier snapshot. The process is stopped for the\n"
     "milliseconds that copying takes, and runs none of our code.\n"
     "\n"
-    "  -o FILE    where to; - or nothing is standard output\n"
+    "  -o FILE    where to; - or nothing is standard output, if that is no terminal\n"
     "  --json     as JSON (docs/formats.md); otherwise compressed and for quarry alone\n"
     "  --whole    copy the headers of all blocks, however large the heap is: damage is seen, the stop is longer\n"
     "  --help     this text\n"
@@ -53,6 +56,9 @@ int snapshot_main(int argc, char **argv)
         return complain(EXIT_USAGE, "snapshot: one target, not '%s' and '%s'", argv[1], argv[2]);
     if (argc < 2)
         return complain(EXIT_USAGE, "snapshot: no target given; see `quarry snapshot --help`");
+    if (strcmp(file, "-") == 0 && !json && isatty(STDOUT_FILENO))
+        return complain(EXIT_USAGE,
+                        "snapshot: this is nothing for a terminal: -o FILE says where to, or --json");
     struct model m;
     status = capture("snapshot", argv[1], &look, &m);
     if (status == EXIT_FINE)

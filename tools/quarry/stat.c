@@ -3,6 +3,7 @@
 #include "command.h"
 #include "figures.h"
 #include "options.h"
+#include "output.h"
 #include "snapshot_json.h"
 #include "words.h"
 
@@ -184,11 +185,12 @@ static int look_once(const struct settings *set, bool *could_look)
     struct model m;
     int status = capture("stat", set->target, &set->capture, &m);
     if (status == EXIT_FINE) {
+        bool is_first = !*could_look;
         *could_look = true;
         struct figures f;
         figures_of(&m, &f);
-        if (set->watch && set->form == SCREEN && isatty(STDOUT_FILENO))
-            fputs("\033[H\033[2J", stdout);
+        if (set->watch && set->form == SCREEN)
+            output_clear(is_first);
         if (set->form == SCREEN)
             print_screen(&m, &f);
         else if (set->form == JSON)
@@ -227,6 +229,9 @@ int stat_main(int argc, char **argv)
     double seconds = 2;
     if (every && !parse_seconds(every, &seconds))
         return complain(EXIT_USAGE, "stat: --watch=%s: seconds are a number from 0.1 to 86400", every);
+    if (set.watch && !every && argc == 3 && parse_seconds(argv[1], &seconds))
+        return complain(EXIT_USAGE, "stat: one target, not '%s' and '%s'; seconds are said as --watch=%s",
+                        argv[1], argv[2], argv[1]);
     if (argc > 2)
         return complain(EXIT_USAGE, "stat: one target, not '%s' and '%s'", argv[1], argv[2]);
     if (argc < 2)

@@ -96,8 +96,10 @@ bool host_start(struct host *host, const char *path, bool classic, char *const *
     close(replies[1]);
     close(messages[1]);
     fcntl(messages[0], F_SETFL, O_NONBLOCK);
-    *host = (struct host){pid, pid, commands[1], replies[0], messages[0]};
-    signal(SIGPIPE, SIG_IGN);
+    *host = (struct host){
+        .pid = pid, .group = pid, .commands = commands[1], .replies = replies[0], .messages = messages[0]};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, &host->pipe_was);
     struct answer *answer = allocate(sizeof *answer);
     bool started = host_call(host, &(struct play_command){.call = PLAY_HELLO, .thread = 1}, answer);
     if (started && *answer->message)
@@ -166,6 +168,7 @@ void host_end(struct host *host)
     close(host->commands);
     close(host->replies);
     close(host->messages);
+    sigaction(SIGPIPE, &host->pipe_was, NULL); /* what is printed may go to a pipe, too */
     *host = (struct host){0};
 }
 

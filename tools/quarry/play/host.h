@@ -5,6 +5,7 @@
 #ifndef PLAY_HOST_H
 #define PLAY_HOST_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,6 +17,7 @@ struct host {
     int pid;                         /* of the process that carries calls out: after a fork, the child */
     int group;                       /* of all of them */
     int commands, replies, messages; /* our ends of the pipes */
+    struct sigaction pipe_was;       /* writing to one that has ended is no reason to end */
 };
 
 struct answer {

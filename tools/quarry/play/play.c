@@ -291,13 +291,17 @@ static int save(const struct settings *set, const struct course *course)
     return status;
 }
 
+/* A locale says what its terminal shows, too: our Chinese is UTF-8. */
 static enum language language(const char *wanted)
 {
+    if (wanted)
+        return strcmp(wanted, "zh") == 0 ? CHINESE : ENGLISH;
     static const char *const variables[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
     for (size_t i = 0; !wanted && i < 3; i++)
         if (getenv(variables[i]) && *getenv(variables[i]))
             wanted = getenv(variables[i]);
-    return wanted && strncmp(wanted, "zh", 2) == 0 ? CHINESE : ENGLISH;
+    bool is_utf8 = wanted && (strcasestr(wanted, ".utf-8") || strcasestr(wanted, ".utf8"));
+    return is_utf8 && strncmp(wanted, "zh", 2) == 0 ? CHINESE : ENGLISH;
 }
 
 static int show(const struct settings *set, const struct course *course)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "output.h"
 
 enum { BAR = 72, MOST_ROWS = 40 };
 
@@ -125,7 +126,7 @@ static void print_heap(FILE *out, const struct play *play, size_t i, enum langua
     if (!rows)
         fprintf(out, "   %s\n", words[in].empty);
     if (left_out)
-        fprintf(out, "   … %zu %s\n", left_out, words[in].more);
+        fprintf(out, "   ... %zu %s\n", left_out, words[in].more);
 }
 
 static void print_block(FILE *out, const struct play *play, size_t i, uint64_t mem)
@@ -161,7 +162,7 @@ static void print_lists(FILE *out, const struct play *play, size_t i, enum langu
             continue;
         fprintf(out, "    %s bin %u, arena %u", kinds[l->is.kind], l->is.index, l->is.arena);
         if (l->is.kind != QUARRY_LIST_UNSORTED && l->is.kind != QUARRY_LIST_INBOX)
-            fprintf(out, l->is.from == l->is.to ? ", %" PRIu64 : ", %" PRIu64 "…", l->is.from);
+            fprintf(out, l->is.from == l->is.to ? ", %" PRIu64 : ", %" PRIu64 "...", l->is.from);
         fputc(':', out);
         for (size_t b = 0; b < l->count; b++)
             print_block(out, play, i, l->members[b] + 16);
@@ -207,7 +208,7 @@ static void print_step(FILE *out, const struct play *play, size_t i, enum langua
         fprintf(out, "  %s: %zu (", words[in].faults, s->fault_count);
         for (size_t k = 0; k < s->fault_count && k < 4; k++)
             fprintf(out, "%s0x%" PRIx64, k ? " " : "", s->faults[k]);
-        fprintf(out, "%s)\n", s->fault_count > 4 ? " …" : "");
+        fprintf(out, "%s)\n", s->fault_count > 4 ? " ..." : "");
     }
     print_heap(out, play, i, in);
     print_lists(out, play, i, in);
@@ -270,8 +271,10 @@ static void step_through(const struct play *play, enum language in)
     sigprocmask(SIG_BLOCK, &stop,
                 &blocked); /* it waits for key(), which then knows that there is a step to show */
     take_terminal();
+    bool is_first = true;
     for (size_t i = 0, quit = 0; !quit;) {
-        fputs("\033[H\033[2J", stdout);
+        output_clear(is_first);
+        is_first = false;
         print_step(stdout, play, i, in);
         printf("\n%s ", words[in].keys);
         fflush(stdout);

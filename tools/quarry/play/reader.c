@@ -212,7 +212,7 @@ static struct node *take_function(struct reader *r, const char *at, char *name, 
     struct node *n = new_node(NODE_FUNCTION);
     n->name = name;
     if (!take_char(r, '(')) {
-        reader_fail(r, at, "%s is a function: %s(…)", name, name);
+        reader_fail(r, at, "%s is a function: %s(...)", name, name);
         return n;
     }
     n->left = take_value(r);
