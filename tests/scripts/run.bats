@@ -60,6 +60,12 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
     done
     run "$quarry" help x
     [ "$status" -eq 2 ]
+    [ "$("$quarry" help help)" = "$("$quarry" help)" ]
+    run "$quarry" help help x
+    [ "$status" -eq 2 ]
+    run "$quarry" --nonsense
+    [ "$status" -eq 2 ]
+    [ "$output" = "quarry: unknown option '--nonsense'; see \`quarry --help\`" ]
 }
 
 @test "help to a full disk is an error, not silence" {

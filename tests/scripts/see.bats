@@ -143,6 +143,15 @@ one_line() {
     kill "$other"
 }
 
+@test "who is kept out by Yama is told so" {
+    command -v setpriv >/dev/null && unshare -m mount -t tmpfs none /proc/sys/kernel 2>/dev/null || skip "for root with setpriv"
+    setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace true || skip "it may not be dropped here"
+    one_line 1 "kernel.yama.ptrace_scope" unshare -m bash -c 'mount -t tmpfs none /proc/sys/kernel
+        mkdir /proc/sys/kernel/yama
+        echo 1 >/proc/sys/kernel/yama/ptrace_scope
+        exec setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace "$@"' - "$quarry" stat "$pid"
+}
+
 @test "a process that ends while it is looked at is one line" {
     start "$quarry" run -- ./sleeper
     kill -9 "$pid"
@@ -273,6 +282,25 @@ assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"][
     done
     kill "$named"
     [[ $output == *"process $named  ?[31mred?new 60"* && $output != *$'\e'* ]]
+}
+
+@test "no name reaches the terminal as a command, whoever chose it" {
+    local evil=$'evil\e[31m\xc2\x9b31m'
+    cp sleeper "$evil"
+    "./$evil" >/dev/null 3>&- &
+    local without=$!
+    sleep 0.3
+    one_line 1 "runs without Quarry" "$quarry" stat "$without"
+    [[ $stderr == *"evil?[31m?31m runs"* ]]
+    kill "$without"
+    one_line 1 "is a program" "$quarry" stat "$evil"
+    [[ $stderr == *" evil?[31m?31m: "* ]]
+    LD_PRELOAD=$QUARRY_LIB "./$evil" >said_of_evil 3>&- &
+    local named=$!
+    until [ -s said_of_evil ]; do sleep 0.1; done
+    run "$quarry" explain "0x$(grep -m 1 evil "/proc/$named/maps" | cut -d - -f 1)" "$named"
+    kill "$named"
+    [[ $output == *"evil?[31m?31m"* && $output != *$'\e'* ]]
 }
 
 @test "what is in huge pages is what the kernel says" {

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -37,10 +38,14 @@ static void say(struct answer *a, const char *format, ...)
     a->known = true;
     if (a->as_json)
         return;
+    char *sentence = NULL;
     va_start(args, format);
-    vprintf(format, args);
+    if (vasprintf(&sentence, format, args) < 0)
+        exit(complain(EXIT_OURSELVES, "out of memory"));
     va_end(args);
+    words_print_plain(stdout, sentence, "");
     putchar('\n');
+    free(sentence);
 }
 
 static void number(struct answer *a, const char *name, uint64_t value)

@@ -1,10 +1,12 @@
 /* The table of subcommands. Owns: --help, --version, and who is called. May not know: what they do. */
 #include "command.h"
+#include "words.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command commands[] = {
@@ -20,11 +22,15 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 int complain(int status, const char *format, ...)
 {
     va_list args;
+    char *said = NULL;
     va_start(args, format);
-    fputs("quarry: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    bool is_complete = vasprintf(&said, format, args) >= 0;
     va_end(args);
+    fputs("quarry: ", stderr);
+    words_print_plain(stderr, is_complete ? said : format, "\n\t");
+    fputc('\n', stderr);
+    if (is_complete)
+        free(said);
     return status;
 }
 
@@ -40,7 +46,7 @@ static void print_usage(FILE *out)
     fputs("usage: quarry COMMAND [ARGUMENTS]\n\n", out);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`quarry COMMAND --help` says more about one. `quarry --version` prints the version.\n", out);
+    fputs("\n`quarry help COMMAND` says more about one. `quarry --version` prints the version.\n", out);
 }
 
 static int run_command(int argc, char **argv)
@@ -48,7 +54,8 @@ static int run_command(int argc, char **argv)
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(argv[0], commands[i].name) == 0)
             return commands[i].main(argc, argv);
-    return complain(EXIT_USAGE, "unknown command '%s'; `quarry --help` lists them", argv[0]);
+    return complain(EXIT_USAGE, "unknown %s '%s'; see `quarry --help`",
+                    argv[0][0] == '-' ? "option" : "command", argv[0]);
 }
 
 static bool is_one_of(const char *word, const char *one, const char *other)
@@ -63,13 +70,13 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     const char *word = argv[1];
-    if (argc == 3 && strcmp(word, "help") == 0)
+    if (argc == 3 && strcmp(word, "help") == 0 && strcmp(argv[2], "help") != 0)
         return run_command(2, (char *[]){argv[2], "--help", NULL});
     bool help = is_one_of(word, "--help", "-h") || strcmp(word, "help") == 0;
     bool version = is_one_of(word, "--version", "-V");
     if (!help && !version)
         return run_command(argc - 1, argv + 1);
-    if (argc > 2)
+    if (argc > 2 && !(argc == 3 && strcmp(word, "help") == 0))
         return complain(EXIT_USAGE, "'%s' after '%s' is too much; see `quarry --help`", argv[argc - 1], word);
     if (help)
         print_usage(stdout);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -402,14 +403,34 @@ static int complain_look(const char *command, int pid, const char *why)
     return complain(EXIT_FINDING, "%s: %d: %s", command, pid, gone ? gone : why);
 }
 
+/* The kernel's Yama keeps who may otherwise, the same user, from processes that are not its children. */
+static bool yama_forbids(int pid)
+{
+    struct stat is;
+    char path[64], scope = '0';
+    snprintf(path, sizeof path, "/proc/%d", pid);
+    int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool is_read = read(fd, &scope, 1) == 1;
+    close(fd);
+    return is_read && scope > '0' && stat(path, &is) == 0 && is.st_uid == geteuid();
+}
+
 static int complain_access(const char *command, int pid)
 {
     int why = errno;
-    return complain_look(command, pid,
-                         why == EACCES || why == EPERM
-                             ? "no permission to look into this process (same user, or root)"
-                         : why == ESRCH ? "it has no memory of its own (a thread of the kernel?)"
-                                        : strerror(why));
+    if ((why == EACCES || why == EPERM) && yama_forbids(pid))
+        return complain_look(
+            command, pid,
+            "no permission to look into this process: sysctl kernel.yama.ptrace_scope leaves it to "
+            "root, or to nobody");
+    return complain_look(
+        command, pid,
+        why == EACCES || why == EPERM
+            ? "no permission to look into this process (same user, or root with CAP_SYS_PTRACE)"
+        : why == ESRCH ? "it has no memory of its own (a thread of the kernel?)"
+                       : strerror(why));
 }
 
 /* The list of mappings may be open to who may not read them. */

@@ -2,6 +2,7 @@
 #include "capture.h"
 #include "command.h"
 #include "figures.h"
+#include "memory.h"
 #include "options.h"
 #include "output.h"
 #include "snapshot_json.h"
@@ -38,23 +39,21 @@ struct settings {
 
 /* ---- on a screen ---- */
 
-/* A program chooses its command line: what a terminal would obey is not for it. */
-static void print_plain(const char *text)
-{
-    size_t length = strlen(text);
-    while (length > 0 && text[length - 1] == ' ')
-        length--;
-    for (size_t i = 0; i < length; i++)
-        putchar((unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i]);
-    putchar('\n');
-}
-
 static void print_head(const struct model *m)
 {
     printf("%s %d  ", m->source == SOURCE_CORE ? "core file of process" : "process", m->pid);
-    print_plain(m->command);
-    printf("Quarry %s, %s profile; %s; %s arena%s, %s thread cache%s, %s thread%s\n\n", m->version,
-           m->classic ? "classic" : "default", m->taken_at, words_count(m->arena_count),
+    size_t length = strlen(m->command);
+    while (length > 0 && m->command[length - 1] == ' ')
+        length--;
+    char *command = copy_text(m->command);
+    command[length] = '\0';
+    words_print_plain(stdout, command, "");
+    free(command);
+    printf("\nQuarry ");
+    words_print_plain(stdout, m->version, "");
+    printf(", %s profile; ", m->classic ? "classic" : "default");
+    words_print_plain(stdout, m->taken_at, "");
+    printf("; %s arena%s, %s thread cache%s, %s thread%s\n\n", words_count(m->arena_count),
            m->arena_count == 1 ? "" : "s", words_count(m->cache_count), m->cache_count == 1 ? "" : "s",
            words_count(m->thread_count), m->thread_count == 1 ? "" : "s");
 }
@@ -75,9 +74,14 @@ static void print_findings(const struct model *m)
         return;
     }
     printf("\n%s finding%s:\n", words_count(m->finding_count), m->finding_count == 1 ? "" : "s");
-    for (size_t i = 0; i < m->finding_count && i < 10; i++)
-        printf("  %s: %s: %s%s\n", m->findings[i].check, words_address(m->findings[i].address),
-               m->findings[i].text, m->findings[i].doubtful ? " (or a thread was half-way through)" : "");
+    for (size_t i = 0; i < m->finding_count && i < 10; i++) {
+        const struct finding *f = &m->findings[i];
+        printf("  ");
+        words_print_plain(stdout, f->check, "");
+        printf(": %s: ", words_address(f->address));
+        words_print_plain(stdout, f->text, "");
+        printf("%s\n", f->doubtful ? " (or a thread was half-way through)" : "");
+    }
     if (m->finding_count > 10)
         printf("  and %s more\n", words_count(m->finding_count - 10 + m->findings_left_out));
 }

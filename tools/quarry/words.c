@@ -55,6 +55,16 @@ const char *words_address(uint64_t address)
     return text;
 }
 
+void words_print_plain(FILE *out, const char *text, const char *allowed)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        bool is_control = (*at < ' ' && !strchr(allowed, *at)) || *at == 0x7f;
+        bool is_high_control = *at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0; /* U+0080 to U+009F, in UTF-8 */
+        fputc(is_control || is_high_control ? '?' : *at, out);
+        at += is_high_control;
+    }
+}
+
 bool words_number(const char *text, const char **end, uint64_t *number)
 {
     bool is_hexadecimal = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');

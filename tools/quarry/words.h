@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 const char *words_bytes(uint64_t bytes);                  /* "12.3 MiB" */
 const char *words_count(uint64_t count);                  /* "1,234,567" */
@@ -15,5 +16,11 @@ const char *words_address(uint64_t address);
  * it would be octal to some, and half of a hexadecimal address to others.
  */
 bool words_number(const char *text, const char **end, uint64_t *number);
+
+/*
+ * Prints what somebody else chose: names of files and threads, command lines, what stands in a core file or a snapshot. What a terminal
+ * would obey becomes '?', but for newlines and tabs where these are `allowed`.
+ */
+void words_print_plain(FILE *out, const char *text, const char *allowed);
 
 #endif
