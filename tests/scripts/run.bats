@@ -68,6 +68,13 @@ elf_stub() { # MACHINE-IN-OCTAL CLASS-IN-OCTAL: a header and nothing else
     [ "$output" = "quarry: unknown option '--nonsense'; see \`quarry --help\`" ]
 }
 
+@test "help fits into a terminal of 80 columns" {
+    for words in help "play --explain" "help run" "help stat" "help explain" "help map" "help snapshot" "help play"; do
+        # shellcheck disable=SC2086
+        [ -z "$("$quarry" $words | grep -E '.{81}')" ]
+    done
+}
+
 @test "help to a full disk is an error, not silence" {
     run bash -c "'$quarry' --help >/dev/full"
     [ "$status" -eq 125 ]

@@ -14,14 +14,17 @@
 static const char help[] =
     "usage: quarry explain [OPTIONS] ADDRESS PID|CORE|SNAPSHOT\n"
     "\n"
-    "Says what an address is: which block, cell, run, chunk, segment or mapping it lies in, in what state, and what\n"
-    "lies beside it. ADDRESS is hexadecimal with 0x, or decimal without a 0 in front.\n"
+    "Says what an address is: which block, cell, run, chunk, segment or mapping it\n"
+    "lies in, in what state, and what lies beside it. ADDRESS is hexadecimal with 0x,\n"
+    "or decimal without a 0 in front.\n"
     "\n"
     "  --json     the same as JSON\n"
-    "  --whole    look at the headers of all blocks, however large the heap is; the stop is longer\n"
+    "  --whole    look at the headers of all blocks, however large the heap is; the\n"
+    "             stop is longer\n"
     "  --help     this text\n"
     "\n"
-    "Exit status: 0; 1 nothing is known of the address, or the target cannot be looked at; 2 wrong usage.\n";
+    "Exit status: 0; 1 nothing is known of the address, or the target cannot be\n"
+    "looked at; 2 wrong usage; 125 quarry itself failed.\n";
 
 /* What is found is said twice: as sentences, and as members of one object. */
 struct answer {

@@ -46,7 +46,7 @@ static void print_usage(FILE *out)
     fputs("usage: quarry COMMAND [ARGUMENTS]\n\n", out);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`quarry help COMMAND` says more about one. `quarry --version` prints the version.\n", out);
+    fputs("\n`quarry help COMMAND` says more of one. `quarry --version` prints the version.\n", out);
 }
 
 static int run_command(int argc, char **argv)

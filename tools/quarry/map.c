@@ -9,14 +9,15 @@
 static const char help[] =
     "usage: quarry map [OPTIONS] -o FILE PID|CORE|SNAPSHOT\n"
     "\n"
-    "Writes a picture of the heap as one web page, to be opened in any browser: every chunk, run and cell to scale, each\n"
-    "to be clicked. It needs no network.\n"
+    "Writes a picture of the heap as one web page, to be opened in any browser: every\n"
+    "chunk, run and cell to scale, each to be clicked. It needs no network.\n"
     "\n"
     "  -o FILE    where to; - is standard output\n"
     "  --whole    as `quarry snapshot --whole`\n"
     "  --help     this text\n"
     "\n"
-    "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the page cannot be written.\n";
+    "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the page\n"
+    "cannot be written.\n";
 
 static void fill(struct json *json, const void *model)
 {

@@ -21,20 +21,23 @@
 static const char help[] =
     "usage: quarry run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n"
     "\n"
-    "Runs PROGRAM with Quarry as its malloc. The programs that it starts get Quarry too.\n"
+    "Runs PROGRAM with Quarry as its malloc. The programs that it starts get Quarry\n"
+    "too.\n"
     "\n"
-    "  --classic         the classic profile: ptmalloc exactly, every constant and every address\n"
+    "  --classic  the classic profile: ptmalloc exactly, every constant and address\n"
     "  --conf KEY:VALUE[,KEY:VALUE]...\n"
-    "                    options, as in QUARRY_CONF; may be given more than once\n"
-    "  --stats           statistics on stderr when the program ends\n"
-    "  --anyway          run the program even where Quarry cannot be loaded into it\n"
-    "  --help            this text\n"
+    "             options, as in QUARRY_CONF; may be given more than once\n"
+    "  --stats    statistics on stderr when the program ends\n"
+    "  --anyway   run the program even where Quarry cannot be loaded into it\n"
+    "  --help     this text\n"
     "\n"
-    "A program that exports a malloc of its own uses that one: then a line on stderr says so.\n"
-    "QUARRY_CONF of the environment comes first, then --classic and --stats, then --conf; the later wins.\n"
+    "A program that exports a malloc of its own uses that one: then a line on stderr\n"
+    "says so. QUARRY_CONF of the environment comes first, then --classic and --stats,\n"
+    "then --conf; the later wins.\n"
     "\n"
-    "Exit status: the program's own; 2 wrong usage; 125 quarry itself failed; 126 PROGRAM cannot be run, or\n"
-    "Quarry cannot be loaded into it (static, set-uid, another architecture or libc); 127 no such PROGRAM.\n";
+    "Exit status: the program's own; 2 wrong usage; 125 quarry itself failed; 126\n"
+    "PROGRAM cannot be run, or Quarry cannot be loaded into it (static, set-uid,\n"
+    "another architecture or libc); 127 no such PROGRAM.\n";
 
 struct settings {
     bool classic, stats, anyway;

@@ -12,15 +12,18 @@
 static const char help[] =
     "usage: quarry snapshot [OPTIONS] PID|CORE|SNAPSHOT\n"
     "\n"
-    "Writes down the heap of a process, of a core file, or of an earlier snapshot. The process is stopped for the\n"
-    "milliseconds that copying takes, and runs none of our code.\n"
+    "Writes down the heap of a process, of a core file, or of an earlier snapshot.\n"
+    "The process is stopped for the milliseconds that copying takes, and runs none of\n"
+    "our code.\n"
     "\n"
     "  -o FILE    where to; - or nothing is standard output, if that is no terminal\n"
-    "  --json     as JSON (docs/formats.md); otherwise compressed and for quarry alone\n"
-    "  --whole    copy the headers of all blocks, however large the heap is: damage is seen, the stop is longer\n"
+    "  --json     as JSON (docs/formats.md); otherwise compressed, for quarry alone\n"
+    "  --whole    copy the headers of all blocks, however large the heap is: damage\n"
+    "             is seen, the stop is longer\n"
     "  --help     this text\n"
     "\n"
-    "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the file cannot be written.\n";
+    "Exit status: 0; 1 the target cannot be looked at; 2 wrong usage; 125 the file\n"
+    "cannot be written.\n";
 
 static int write_json(FILE *out, const void *model)
 {

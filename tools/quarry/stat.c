@@ -15,18 +15,19 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char help[] =
-    "usage: quarry stat [OPTIONS] PID|CORE|SNAPSHOT\n"
-    "\n"
-    "Says where the memory of a heap is: parts that add up to what is mapped.\n"
-    "\n"
-    "  --watch[=SECONDS]  again and again, every 2 seconds if not said otherwise\n"
-    "  --whole            look at the headers of all blocks, however large the heap is; the stop is longer\n"
-    "  --json             the same as JSON, one object a line\n"
-    "  --openmetrics      the same for a metrics collector\n"
-    "  --help             this text\n"
-    "\n"
-    "Exit status: 0; 1 the heap is damaged, or the target cannot be looked at; 2 wrong usage.\n";
+static const char help[] = "usage: quarry stat [OPTIONS] PID|CORE|SNAPSHOT\n"
+                           "\n"
+                           "Says where the memory of a heap is: parts that add up to what is mapped.\n"
+                           "\n"
+                           "  --watch[=SECONDS]  again and again, every 2 seconds if not said otherwise\n"
+                           "  --whole            look at the headers of all blocks, however large the heap\n"
+                           "                     is; the stop is longer\n"
+                           "  --json             the same as JSON, one object a line\n"
+                           "  --openmetrics      the same for a metrics collector\n"
+                           "  --help             this text\n"
+                           "\n"
+                           "Exit status: 0; 1 the heap is damaged, or the target cannot be looked at;\n"
+                           "2 wrong usage; 125 quarry itself failed.\n";
 
 enum form { SCREEN, JSON, OPENMETRICS };
 
