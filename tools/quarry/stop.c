@@ -48,10 +48,14 @@ static bool is_gone(int error)
 /* PF_EXITING of the kernel: it runs no code of the program's any more, and its memory may be gone. */
 #define IS_EXITING 4u
 
+/* SIGKILL is pending: it waits for a processor to end on, and until then is traced by us or not to be traced. */
+#define IS_KILLED (1ul << (SIGKILL - 1))
+
 char thread_state(int pid, int tid)
 {
     char path[64], line[512], state = 0;
     unsigned flags = 0;
+    unsigned long pending = 0;
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", pid, tid);
     FILE *file = fopen(path, "re");
     if (!file)
@@ -61,8 +65,12 @@ char thread_state(int pid, int tid)
     line[got] = '\0';
     const char *after_name = strrchr(line, ')'); /* the name may contain anything */
     if (after_name)
-        sscanf(after_name + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags);
-    return state != 'Z' && flags & IS_EXITING ? 'X' : state;
+        sscanf(
+            after_name + 1,
+            " %c %*d %*d %*d %*d %*d %u %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+            "%*s %*s %*s %lu",
+            &state, &flags, &pending);
+    return state != 'Z' && (flags & IS_EXITING || pending & IS_KILLED) ? 'X' : state;
 }
 
 static bool is_end(char state)
