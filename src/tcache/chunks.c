@@ -186,10 +186,10 @@ static unsigned next_held(const struct qy_tcache *t, unsigned cls)
     return cls;
 }
 
-/* One stack after the other gives all it has, or its oldest, until these were so many bytes. */
-static void give_back(struct qy_tcache *t, size_t bytes)
+/* One stack after the other gives all it has, or its oldest, until so many bytes are left. */
+static void give_back_to(struct qy_tcache *t, size_t goal)
 {
-    for (size_t goal = t->chunk_bytes - qy_min(bytes, t->chunk_bytes); t->chunk_bytes > goal;) {
+    while (t->chunk_bytes > goal) {
         t->flushed_last = next_held(t, t->flushed_last);
         flush(t, t->flushed_last, BYTES_PER_CLASS);
     }
@@ -198,7 +198,7 @@ static void give_back(struct qy_tcache *t, size_t bytes)
 static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
     t->made_room = t->chunks_full = true;
-    give_back(t, qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / 4));
+    give_back_to(t, t->chunk_bytes_at_most - qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / 4));
 }
 
 bool qy_chunks_can_give_way(const struct qy_tcache *t)
@@ -209,7 +209,7 @@ bool qy_chunks_can_give_way(const struct qy_tcache *t)
 void qy_chunks_give_way(struct qy_tcache *t)
 {
     t->chunks_full = false;
-    give_back(t, WAY_AT_ONCE);
+    give_back_to(t, t->chunk_bytes - WAY_AT_ONCE);
 }
 
 static QY_COLD void already_free(const void *mem)

@@ -106,7 +106,7 @@ MUTATIONS = [
     Mutation("M-10", "tcache/kept.h", "a stack holds a block, and the map says nothing of it",
              "    t->held[cls] = 1;", "    (void)t, (void)cls;", one("mech_default_tcache")),
     Mutation("M-10", "tcache/chunks.c", "what a thread keeps of medium blocks knows no bound",
-             "qy_min(bytes, t->chunk_bytes); t->chunk_bytes > goal;) {", "qy_min(bytes, t->chunk_bytes); goal && !goal;) {", one("mech_default_tcache")),
+             "    while (t->chunk_bytes > goal) {", "    while (goal && !goal) {", one("mech_default_tcache")),
     Mutation("M-10", "tcache/chunks.c", "nobody keeps many medium blocks",
              "    if (had >= BYTES_AT_MOST && ", "    if (!had && ", one("mech_default_tcache")),
     Mutation("M-10", "api/block.c", "the heap grows before what is kept makes way",

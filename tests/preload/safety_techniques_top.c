@@ -15,9 +15,18 @@ static void try_all(safety_bug *technique)
 
 #define SIZE(arg) (*(const size_t *)(arg))
 
+/* Top may lie behind it. Behind a mapping of its own lies what the kernel put there, a library that can only be read perhaps: no technique goes there. */
+static char *take_before_top(size_t size)
+{
+    char *a = take(size);
+    if (words(a)[-1] & 2) /* M */
+        _exit(0);
+    return a;
+}
+
 static void house_of_force(const void *arg)
 {
-    char *a = take(SIZE(arg));
+    char *a = take_before_top(SIZE(arg));
     size_t usable = malloc_usable_size(a);
     target_is_ready();
     words(a + usable)[0] = (size_t)-1; /* the size of top, when a is the last block */
@@ -53,7 +62,7 @@ static void house_of_muney(const void *arg)
 
 static void house_of_orange(const void *arg)
 {
-    char *a = take(SIZE(arg));
+    char *a = take_before_top(SIZE(arg));
     size_t usable = malloc_usable_size(a);
     target_is_ready();
     words(a + usable)[0] =
@@ -65,7 +74,7 @@ static void house_of_orange(const void *arg)
 
 static void sysmalloc_int_free(const void *arg)
 {
-    char *a = take(SIZE(arg) & ~(size_t)15);
+    char *a = take_before_top(SIZE(arg) & ~(size_t)15);
     size_t usable = malloc_usable_size(a), top = (words(a + usable)[0] & 0xfff) | 1;
     target_is_ready();
     words(a + usable)[0] = top; /* smaller, but with a page's end */
