@@ -25,7 +25,7 @@ static unsigned class_for(size_t request)
 static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
 {
     void *mem = qy_arena_take(first, r);
-    struct qy_arena *other = mem ? NULL : qy_arena_another(first);
+    struct qy_arena *other = mem || r->at_hand ? NULL : qy_arena_another(first);
     if (other) {
         r->room = 0; /* the stash is for blocks of our own arena */
         mem = qy_arena_take(other, r);
@@ -37,7 +37,7 @@ static void *take_by(struct qy_tcache *t, struct qy_arena *a, struct qy_request 
 {
     r->at_hand = at_hand;
     qy_chunk_stash_offer(t, r);
-    void *mem = at_hand ? qy_arena_take(a, r) : take_from_arenas(a, r);
+    void *mem = take_from_arenas(a, r);
     qy_chunk_stash_accept(t, r);
     return mem;
 }
@@ -289,23 +289,9 @@ void qy_block_free_slow(void *mem)
     free_identified(identify(mem), mem);
 }
 
-/* Where what stands before `mem` can be read as the size word of a chunk; NULL: nowhere. */
-QY_INLINE const struct qy_granule *granule_of(struct qy_tcache *t, const void *mem)
-{
-    const struct qy_chunk *c = qy_mem_chunk(mem);
-    if (QY_LIKELY(qy_word_readable(t->granule, c)))
-        return t->granule;
-    const struct qy_granule *g = qy_granule_of((uintptr_t)c);
-    if (!qy_word_readable(g, c))
-        return NULL;
-    if (t->slots_used) /* to what stands for none, nobody writes */
-        t->granule = g;
-    return g;
-}
-
 void qy_block_free_outside(struct qy_tcache *t, void *mem)
 {
-    const struct qy_granule *g = granule_of(t, mem);
+    const struct qy_granule *g = qy_kept_granule(t, mem);
     struct qy_sound sound = {0};
     if (QY_LIKELY(g != NULL))
         sound = qy_arena_sound_block(g, mem);

@@ -63,7 +63,7 @@ static size_t slots_for(unsigned cls)
     return cls < QY_LINEAR_CLASSES ? count : slots_within(cls, count, BYTES_PER_CLASS);
 }
 
-/* Of one that is not small: how many it moves to. Those of cells have numbers of 16 bits, so there is an end to it. */
+/* Of one that is not small: how many it moves to (deepen). Those of cells have numbers of 16 bits, so there is an end to it. */
 static size_t deep_slots_for(unsigned cls)
 {
     size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST) * DEEP_BLOCKS;
@@ -257,7 +257,7 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
     if (stack->top == stack->limit && !opened(t, cls)) {
         if (stack->limit != stack->base)
             QY_PROBE(TCACHE, FULL, mem, size);
-        t->chunks_full = true;
+        t->chunks_full |= may_be_deep(cls);
         return false;
     }
     if (!has_room(t, size))

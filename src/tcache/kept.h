@@ -128,6 +128,20 @@ QY_INLINE bool qy_kept_size(const struct qy_tcache *t, size_t size)
     return size - QY_TAG_BYTES - (QY_ALIGNMENT - 1) < qy_load_relaxed(&t->chunk_limit);
 }
 
+/* Where what stands before `mem` can be read as the size word of a chunk; NULL: nowhere. */
+QY_INLINE const struct qy_granule *qy_kept_granule(struct qy_tcache *t, const void *mem)
+{
+    const struct qy_chunk *c = qy_mem_chunk(mem);
+    if (QY_LIKELY(qy_word_readable(t->granule, c)))
+        return t->granule;
+    const struct qy_granule *g = qy_granule_of((uintptr_t)c);
+    if (!qy_word_readable(g, c))
+        return NULL;
+    if (t->slots_used) /* to what stands for none, nobody writes */
+        t->granule = g;
+    return g;
+}
+
 /* Puts a block that was found sound onto the stack of its size; false: there is no room. */
 QY_INLINE bool qy_kept_push(struct qy_tcache *t, void *mem, struct qy_sound sound)
 {

@@ -81,9 +81,10 @@ struct qy_tcache {
     const uint16_t *strides; /* of the zone's runs */
     uint8_t units[QY_RUN_SMALL + 1]; /* the stride for a request, less the least, in QY_STRIDE_UNIT */
 
-    struct qy_arena *arena;           /* NULL before first use */
-    const struct qy_granule *granule; /* of the last chunk that it freed: likely of the next one, too */
-    uint32_t mark;                    /* its own among those who hold chunks (chunk/seal.h) */
+    struct qy_arena *arena; /* NULL before first use */
+    /* Of the last chunk that it freed: likely of the next one, too. Granules are never unmapped, and what part can be read is asked for each time. */
+    const struct qy_granule *granule;
+    uint32_t mark; /* its own among those who hold chunks (chunk/seal.h) */
     /* From here to `next`, and the stacks: what is forgotten of a thread that vanished in a fork (forget_stacks). */
     size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned calls_to_look; /* slow calls until the clock is read again */
@@ -92,14 +93,14 @@ struct qy_tcache {
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;     /* of these, the one that gave way last */
-    bool made_room;            /* one gave way since the last time a chunk was missing */
-    bool chunks_full;          /* one gave way since there were few, or some served in place of others */
-    bool deep_chunks;          /* its stacks of chunks have all their slots: see learn_from_miss */
-    bool was_full[QY_CLASSES]; /* a stack of cells had to give way: see widen_stack */
-    uint8_t turns[QY_CLASSES]; /* so often it was empty after that */
-    uint16_t flushed_to[QY_CLASSES];    /* the slot of a deep stack that gives way next */
-    uint8_t few[QY_CLASSES];            /* so often another class served this one: see qy_cell_take */
+    unsigned flushed_last;           /* of these, the one that gave way last */
+    bool made_room;                  /* one gave way since the last time a chunk was missing */
+    bool chunks_full;                /* one that is not small was full, or gave way, since they held little */
+    bool deep_chunks;                /* its stacks of chunks have all their slots: see learn_from_miss */
+    bool was_full[QY_CLASSES];       /* a stack of cells had to give way: see widen_stack */
+    uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
+    uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
+    uint8_t few[QY_CLASSES];         /* so often another class served this one: see qy_cell_take */
     uint8_t held[QY_CHUNK_CLASSES + 4]; /* 1: this stack of chunks holds one; five are looked at */
     struct qy_tcache *next;             /* the roster: all there are */
     struct qy_tcache *next_orphan;

@@ -311,7 +311,7 @@ MUTATIONS = [
     Mutation("M-31 M-41 M-42", "arena/list.c", "arena_max is ignored",
              "    if (qy_options.arena_max)", "    if (false)", ARENA),
     Mutation("M-31", "api/block.c", "no other arena is tried",
-             "struct qy_arena *other = mem ? NULL : qy_arena_another(first);", "struct qy_arena *other = NULL;", ARENA),
+             "struct qy_arena *other = mem || r->at_hand ? NULL : qy_arena_another(first);", "struct qy_arena *other = NULL;", ARENA),
     Mutation("M-32", "segment/subheap.c", "a sub-heap does not name its arena",
              "    heap->arena = arena;", "    heap->arena = NULL;", ARENA),
     Mutation("M-32", "segment/subheap.c", "sub-heaps are not aligned",

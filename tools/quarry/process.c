@@ -444,6 +444,26 @@ static bool may_read(int pid, const struct maps *maps)
     return true;
 }
 
+/* A rehearsal without stopping it tells how much there is to copy, and finds the memory for that. NULL: it is copied. */
+static const char *rehearse_and_copy(struct look *l, bool whole)
+{
+    image_set_live(l->plan.image, true);
+    enum quarry_walk_status status = make_plan(&l->plan, l->layout);
+    if (status != QUARRY_WALK_DONE)
+        return quarry_walk_status_text(status);
+    if (!whole) {
+        if (l->plan.cost[1] <= AT_MOST)
+            l->plan.depth = QUARRY_NEED_CELLS;
+        else if (l->plan.cost[0] <= AT_MOST)
+            l->plan.depth = QUARRY_NEED_LINKS;
+        image_forget(l->plan.image);
+        make_plan(&l->plan, l->layout);
+    }
+    l->plan.rehearsal = false;
+    image_make_room(l->plan.image);
+    return copy_heap(l);
+}
+
 int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m)
 {
     char path[64], name[32];
@@ -472,23 +492,7 @@ int capture_process(const char *command, int pid, const struct capture_options *
         (errno == EMFILE || errno == ENFILE)) /* without it, less would be told: not for this reason */
         return complain_access(command, pid);
     l.plan.image = image_new(pid, pagemap, &m->maps);
-    /* A rehearsal without stopping it: this tells how much there is to copy, and finds the memory for that. */
-    image_set_live(l.plan.image, true);
-    enum quarry_walk_status status = make_plan(&l.plan, l.layout);
-    const char *why = status == QUARRY_WALK_DONE ? NULL : quarry_walk_status_text(status);
-    if (!why) {
-        if (!options->whole) {
-            if (l.plan.cost[1] <= AT_MOST)
-                l.plan.depth = QUARRY_NEED_CELLS;
-            else if (l.plan.cost[0] <= AT_MOST)
-                l.plan.depth = QUARRY_NEED_LINKS;
-            image_forget(l.plan.image);
-            make_plan(&l.plan, l.layout);
-        }
-        l.plan.rehearsal = false;
-        image_make_room(l.plan.image);
-        why = copy_heap(&l);
-    }
+    const char *why = rehearse_and_copy(&l, options->whole);
     if (why)
         return complain_look(command, pid, why);
     name_the_moment(m);
