@@ -27,7 +27,7 @@ static void *take_from_arenas(struct qy_arena *first, struct qy_request *r)
     void *mem = qy_arena_take(first, r);
     struct qy_arena *other = mem || r->at_hand ? NULL : qy_arena_another(first);
     if (other) {
-        r->room = 0; /* the stash is for blocks of our own arena */
+        r->room = r->ahead = 0; /* the stash is for blocks of our own arena */
         mem = qy_arena_take(other, r);
     }
     return mem;

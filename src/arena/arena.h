@@ -46,6 +46,7 @@ struct qy_request {
     uint32_t mark;    /* of who has the blocks in the stash (chunk/seal.h) */
     void **stash;     /* room for more blocks of the same size, should they be at hand */
     unsigned room;
+    unsigned ahead;       /* so many of them also from what must be split for it, if that is resident */
     unsigned stashed;     /* how many were put there */
     bool at_hand;         /* from what is free and in top, or not at all */
     uintptr_t clean_from; /* the block's memory from here on is known to be zero */

@@ -169,6 +169,47 @@ void qy_arena_drain_locked(struct qy_arena *a)
     }
 }
 
+/* A block that was signed, out of the hands of who has this mark; `last` was taken before it, and is marked in use still. */
+static struct qy_chunk *taken_locked(void *mem, uint32_t mark, const struct qy_chunk *last)
+{
+    struct qy_chunk *c = qy_mem_chunk(mem);
+    if (!qy_chunk_inuse(c) || c == last)
+        qy_fatal(QY_DOUBLE_FREE, mem, "this block was freed by another thread at the same time");
+    qy_freed_take(mem, mark);
+    return c;
+}
+
+/* `front` becomes as much larger as `back`, which lies behind it, is. */
+static void absorb_locked(struct qy_chunk *front, struct qy_chunk *back)
+{
+    struct qy_place place = qy_place_with(back);
+    size_t size = qy_chunk_size(front) + qy_chunk_size(back);
+    qy_place_set_free(place);
+    qy_place_clear_begins(place);
+    qy_chunk_void(back);
+    qy_chunk_set_free(front, size, front->size & QY_PREV_INUSE);
+    QY_PROBE(BLOCK, MERGED_AHEAD, front, size);
+}
+
+/*
+ * Blocks that were taken one after the other often come back so. Two that lie side by side, and would merge, do it before they are filed:
+ * both are nobody's, and marked in use. False: they do not.
+ */
+static bool join_locked(struct qy_chunk **first, struct qy_chunk *c)
+{
+    if (qy_chunk_size(c) <= qy_arena_largest_fast() || qy_chunk_size(*first) <= qy_arena_largest_fast())
+        return false;
+    if (qy_chunk_next(*first) == c) {
+        absorb_locked(*first, c);
+    } else if (qy_chunk_next(c) == *first) {
+        absorb_locked(c, *first);
+        *first = c;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark, bool wait)
 {
     if (!qy_trylock(&a->lock)) {
@@ -180,13 +221,15 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint3
         qy_lock(&a->lock);
     }
     qy_arena_drain_locked(a);
-    for (unsigned i = 0; i < count; i++) {
-        struct qy_chunk *c = qy_mem_chunk(blocks[i]);
-        if (!qy_chunk_inuse(c))
-            qy_fatal(QY_DOUBLE_FREE, blocks[i], "this block was freed by another thread at the same time");
-        qy_freed_take(blocks[i], mark);
-        qy_arena_put_locked(a, c);
+    struct qy_chunk *first = taken_locked(blocks[0], mark, NULL);
+    for (unsigned i = 1; i < count; i++) {
+        struct qy_chunk *c = taken_locked(blocks[i], mark, first);
+        if (!join_locked(&first, c)) {
+            qy_arena_put_locked(a, first);
+            first = c;
+        }
     }
+    qy_arena_put_locked(a, first);
     qy_arena_check_locked(a);
     qy_unlock(&a->lock);
 }

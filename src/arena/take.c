@@ -97,14 +97,51 @@ static void file_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_
     qy_bin_insert(&a->bins, c);
 }
 
+/* How many more blocks than one are to be cut from so many bytes, which are likely resident. */
+static size_t more_in(const struct qy_request *r, size_t bytes)
+{
+    return r->ahead ? qy_min(r->ahead, bytes / r->size - 1) : 0;
+}
+
+static bool is_purged(const struct qy_chunk *c)
+{
+    return (c->size & QY_AGE_TAGS) == QY_PURGED;
+}
+
+/* What begins here, behind a chunk in use, becomes a block for the stash. */
+static void stash_new(struct qy_arena *a, struct qy_chunk *c, struct qy_request *r)
+{
+    struct qy_place place = qy_place_with(c);
+    qy_place_set_begins(place);
+    qy_place_set_inuse(place);
+    qy_chunk_set_used(c, r->size, QY_PREV_INUSE | qy_arena_tag(a));
+    qy_place_note_size(place, c);
+    QY_PROBE(BLOCK, SPLIT, c, r->size);
+    stash(r, qy_chunk_mem(c));
+}
+
+/* Of a chunk that is in no list, the block; from its end `more` of the same size, the nearest on top of the stash. */
+static void *hand_out_with(struct qy_arena *a, struct qy_chunk *c, struct qy_request *r, size_t more)
+{
+    if (more) {
+        size_t size = qy_chunk_size(c);
+        qy_chunk_set_prev_inuse(qy_chunk_at(c, size), true);
+        for (; more; more--)
+            stash_new(a, qy_chunk_at(c, size -= r->size), r);
+        qy_chunk_resize_free(c, size);
+    }
+    return hand_out(a, c);
+}
+
 /* Of a chunk that is in no list and as large as needed, the block; the rest is filed. */
-static void *carve(struct qy_arena *a, struct qy_chunk *c, const struct qy_request *r)
+static void *carve(struct qy_arena *a, struct qy_chunk *c, struct qy_request *r)
 {
     struct qy_chunk *at = block_in(c, r);
     if (at != c)
         file_front_locked(a, c, at);
-    qy_arena_split_locked(a, at, r->size);
-    return hand_out(a, at);
+    size_t more = is_purged(at) ? 0 : more_in(r, qy_chunk_size(at));
+    qy_arena_split_locked(a, at, r->size * (1 + more));
+    return hand_out_with(a, at, r, more);
 }
 
 static void *take_fast(struct qy_arena *a, struct qy_request *r)
@@ -143,11 +180,11 @@ static bool serves_as_remainder(struct qy_arena *a, struct qy_chunk *c, size_t s
            qy_chunk_size(c) > size + QY_MIN_CHUNK;
 }
 
-static void *take_and_carve(struct qy_arena *a, struct qy_chunk *c, const struct qy_request *r)
+static void *take_and_carve(struct qy_arena *a, struct qy_chunk *c, struct qy_request *r)
 {
     qy_bin_unlink(&a->bins, c);
     QY_PROBE(BLOCK, TOOK, c, qy_chunk_size(c));
-    if ((c->size & QY_AGE_TAGS) == QY_PURGED)
+    if (is_purged(c))
         qy_count_fresh(r->size, true);
     return carve(a, c, r);
 }
@@ -184,7 +221,7 @@ static void *take_unsorted(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-static void *take_sorted(struct qy_arena *a, const struct qy_request *r)
+static void *take_sorted(struct qy_arena *a, struct qy_request *r)
 {
     const size_t size = needed(r);
     unsigned index = qy_bin_index(&a->bins, size);
@@ -215,6 +252,13 @@ static void expect_use_locked(struct qy_arena *a, const void *mem, const struct 
         qy_filled_new(mem, r->size);
 }
 
+/* More blocks from top, up to where it was never used: that is zero, and not resident. */
+static size_t more_in_top(const struct qy_arena *a, const struct qy_request *r)
+{
+    uintptr_t top = (uintptr_t)a->top, end = qy_min(a->clean_from, top + qy_arena_top_size(a) - QY_MIN_CHUNK);
+    return end > top + r->size ? more_in(r, end - top) : 0;
+}
+
 static void *take_top(struct qy_arena *a, struct qy_request *r)
 {
     if (a->top)
@@ -226,8 +270,9 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
     a->top = block_in(front, r);
     if (a->top != front)
         file_front_locked(a, front, a->top);
-    qy_arena_fault_ahead_locked(a, r->size);
-    void *mem = hand_out(a, qy_arena_cut_top_locked(a, r->size, &r->clean_from));
+    size_t more = more_in_top(a, r), bytes = r->size * (1 + more);
+    qy_arena_fault_ahead_locked(a, bytes);
+    void *mem = hand_out_with(a, qy_arena_cut_top_locked(a, bytes, &r->clean_from), r, more);
     if (QY_UNLIKELY(qy_may_be_huge(r->size)))
         expect_use_locked(a, mem, r);
     return mem;

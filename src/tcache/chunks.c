@@ -29,6 +29,12 @@
 #define DEEP_BYTES_AT_MOST ((size_t)8 << 20)
 #define DRAINED_PART 8
 
+/* Of a stack that is full, such a part goes back at a time. */
+#define FULL_PART 4
+
+/* What one that asks for a size again and again gets at a time. */
+#define AHEAD_BYTES ((size_t)32 << 10)
+
 /* What goes back at a time: a quarter of all that may be kept, but of many only so much; and for the heap not to grow. */
 #define ROOM_AT_ONCE (BYTES_AT_MOST / 2)
 #define WAY_AT_ONCE ((size_t)64 << 10)
@@ -258,7 +264,9 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
         if (stack->limit != stack->base)
             QY_PROBE(TCACHE, FULL, mem, size);
         t->chunks_full |= may_be_deep(cls);
-        return false;
+        if (!may_be_deep(cls) || stack->limit == stack->base)
+            return false;
+        flush(t, cls, qy_max(1, (size_t)(stack->limit - stack->base) / FULL_PART) * size);
     }
     if (!has_room(t, size))
         make_room(t);
@@ -329,21 +337,40 @@ static void learn_from_miss(struct qy_tcache *t)
     }
 }
 
+/*
+ * Who asks for a size again and again, and has none left, gets more of it each time, so that the arena is asked once for many
+ * (docs/decisions/0025-several-at-once.md). Who asks for many sizes gets one.
+ */
+static size_t ahead_for(struct qy_tcache *t, unsigned cls, size_t size)
+{
+    size_t last = 0, had = qy_min(t->chunk_bytes, t->chunk_bytes_at_most);
+    while (t->missed[last].cls != cls && last < QY_MISSED - 1)
+        last++;
+    size_t ahead = t->missed[last].cls == cls ? t->missed[last].ahead : 0;
+    memmove(t->missed + 1, t->missed, last * sizeof *t->missed);
+    t->missed[0] = (struct qy_missed){(uint8_t)cls, (uint8_t)qy_min(2 * ahead + 1, AHEAD_BYTES / size)};
+    return qy_min(ahead, (t->chunk_bytes_at_most - had) / size);
+}
+
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
 {
     check_held(t);
     request->mark = t->mark;
     request->stash = NULL;
-    request->room = 0;
+    request->room = request->ahead = 0;
     if (!cached(request->size) || request->alignment)
         return;
     learn_from_miss(t);
     unsigned cls = qy_chunk_class(request->size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (!in_bin_of_its_size(request->size) || (stack->top == stack->limit && !opened(t, cls)))
+    if (stack->top == stack->limit && !opened(t, cls))
         return;
+    size_t room = (size_t)(stack->limit - stack->top);
     request->stash = stack->top;
-    request->room = (unsigned)(stack->limit - stack->top);
+    if (in_bin_of_its_size(request->size))
+        request->room = (unsigned)room;
+    else
+        request->ahead = (unsigned)qy_min(room, ahead_for(t, cls, request->size));
 }
 
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request)

@@ -116,6 +116,18 @@ QTEST(
     QT_CHECKF(again > 300, "%d of %d blocks lay on the stack", again, COUNT);
 }
 
+static void take_and_free_in_turns(size_t size)
+{
+    enum { COUNT = 200 };
+    static void *blocks[COUNT];
+    for (int turn = 0; turn < 20; turn++) {
+        for (int i = 0; i < COUNT; i++)
+            blocks[i] = malloc(size);
+        for (int i = 0; i < COUNT; i++)
+            free(blocks[i]);
+    }
+}
+
 QTEST(
     "who takes and frees many medium blocks in turns keeps them, and they make way for others before the heap grows (M-10)")
 {
@@ -126,12 +138,7 @@ QTEST(
         int soon = come_again(SIZE, COUNT);
         QT_CHECKF(soon <= 32, "%d blocks lay on the stack when it was done %d times", soon, times);
     }
-    for (int turn = 0; turn < 20; turn++) {
-        for (int i = 0; i < COUNT; i++)
-            blocks[i] = malloc(SIZE);
-        for (int i = 0; i < COUNT; i++)
-            free(blocks[i]);
-    }
+    take_and_free_in_turns(SIZE);
     int again = come_again(SIZE, COUNT);
     QT_CHECKF(again > 150, "%d of %d blocks lay on the stack", again, COUNT);
     for (int i = 0; i < COUNT; i++)
@@ -144,6 +151,89 @@ QTEST(
         QT_CHECK(malloc(OTHER));
     QT_CHECKF(brk_end() - end < had / 4, "the break moved by %zu for %zu, while %d were free",
               brk_end() - end, had, COUNT * SIZE);
+}
+
+/* A free chunk of the arena's, used before, which no thread keeps. */
+static char *used_before(void)
+{
+    char *p = malloc(120 * K);
+    QT_CHECK(p && malloc(120 * K)); /* what stays keeps it out of top */
+    memset(p, 1, 120 * K);
+    free(p);
+    return p;
+}
+
+/* Of blocks that follow each other: what the next takes. */
+static ptrdiff_t stride(size_t size)
+{
+    return (ptrdiff_t)((size + 8 + 15) / 16 * 16);
+}
+
+QTEST("who asks for one size again and again has some more of it at hand (M-10)")
+{
+    enum { SIZE = 2176, COUNT = 8 };
+    char *from = used_before(), *p[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        p[i] = malloc(SIZE);
+    char *other = malloc(9000), *next = malloc(SIZE);
+    QT_EQ(p[0], from);
+    for (int i = 1; i < COUNT; i++)
+        QT_EQ(p[i] - p[i - 1], stride(SIZE));
+    QT_EQ(next - p[COUNT - 1], stride(SIZE));
+    QT_CHECKF(other > next && other < from + 120 * K, "at %td", other - from);
+}
+
+QTEST("who asks for a few sizes by turns has some more of each (M-10)")
+{
+    enum { SIZES = 6, TURNS = 5 };
+    char *from = used_before(), *last[SIZES], *next[SIZES];
+    for (int turn = 0; turn < TURNS; turn++) {
+        for (int i = 0; i < SIZES; i++)
+            last[i] = malloc(1100 + (size_t)i * 400);
+    }
+    char *other = malloc(9000);
+    for (int i = 0; i < SIZES; i++)
+        next[i] = malloc(1100 + (size_t)i * 400);
+    for (int i = 0; i < SIZES; i++)
+        QT_CHECKF(last[i] >= from && next[i] < other && next[i] > last[i],
+                  "size %d: %td, then %td, other %td", i, last[i] - from, next[i] - from, other - from);
+}
+
+QTEST("who asks for many sizes gets no more than he asked for (M-10)")
+{
+    char *at = used_before();
+    for (size_t size = 2040; size < 8 * K; size += size / 8) {
+        char *p = malloc(size), *q = malloc(64);
+        QT_CHECKF(q && p >= at && p < at + 64, "%zu bytes: %td behind the last", size, p - at);
+        at = p + malloc_usable_size(p) + 8;
+    }
+}
+
+QTEST("of what was never used a thread has no more at hand than it asked for (M-10, M-24)")
+{
+    enum { SIZE = 2176, COUNT = 8 };
+    char *p = NULL;
+    for (int i = 0; i < COUNT; i++)
+        p = malloc(SIZE);
+    char *other = malloc(9000);
+    QT_EQ(other - p, stride(SIZE));
+}
+
+QTEST_X("of more blocks of a size than a thread keeps, those that it freed last serve it (M-10)",
+        .env = "QUARRY_CONF=decay:0")
+{
+    enum { SIZE = 1200, COUNT = 600 };
+    static char *p[COUNT];
+    take_and_free_in_turns(
+        5000); /* from here on not the bytes of all are the bound, but the blocks of a size */
+    for (int i = 0; i < COUNT; i++) {
+        p[i] = malloc(SIZE);
+        QT_CHECK(malloc(1500)); /* nothing merges */
+    }
+    for (int i = 0; i < COUNT; i++)
+        free(p[i]);
+    for (int i = COUNT; i-- > COUNT - 100;)
+        QT_CHECKF(malloc(SIZE) == p[i], "block %d", i);
 }
 
 QTEST("blocks that change their size again and again do not leave the heap full of holes (M-06, M-10)")
