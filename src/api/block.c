@@ -49,7 +49,7 @@ static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
 {
     if (!t)
         return take_from_arenas(qy_arena_first(), r);
-    r->size = qy_chunk_round(r->size);
+    r->size = qy_chunk_round(r->size, r->alignment);
     struct qy_arena *a = qy_tcache_arena(t);
     for (int ways = WAYS_AT_MOST;; ways--) {
         bool at_hand = ways > 0 && qy_chunks_can_give_way(t);

@@ -42,17 +42,22 @@
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
 
+/* An alignment that is at most such a part of the size: the size is a multiple of it, so that aligned blocks lie side by side. */
+#define ALIGNED_PART 16
+
 static bool cached(size_t size)
 {
     return size <= qy_chunk_size_for(qy_options.tcache_max);
 }
 
-size_t qy_chunk_round(size_t size)
+size_t qy_chunk_round(size_t size, size_t alignment)
 {
     if (size <= QY_LARGEST_LINEAR || qy_options.classic || !cached(size))
         return size;
     size_t part = size - QY_ALIGNMENT;
     size_t rounded = qy_align_up(part, (size_t)1 << (qy_high_bit(part) - 4)) + QY_ALIGNMENT;
+    if (alignment <= size / ALIGNED_PART)
+        rounded = qy_align_up(rounded, qy_max(alignment, QY_ALIGNMENT));
     return cached(rounded) ? rounded : size;
 }
 
@@ -358,7 +363,8 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->mark = t->mark;
     request->stash = NULL;
     request->room = request->ahead = 0;
-    if (!cached(request->size) || request->alignment)
+    bool one_size = in_bin_of_its_size(request->size);
+    if (!cached(request->size) || (request->alignment && (one_size || request->size % request->alignment)))
         return;
     learn_from_miss(t);
     unsigned cls = qy_chunk_class(request->size);
@@ -367,7 +373,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
         return;
     size_t room = (size_t)(stack->limit - stack->top);
     request->stash = stack->top;
-    if (in_bin_of_its_size(request->size))
+    if (one_size)
         request->room = (unsigned)room;
     else
         request->ahead = (unsigned)qy_min(room, ahead_for(t, cls, request->size));

@@ -199,6 +199,38 @@ QTEST("who asks for a few sizes by turns has some more of each (M-10)")
                   "size %d: %td, then %td, other %td", i, last[i] - from, next[i] - from, other - from);
 }
 
+QTEST("aligned blocks lie side by side, with nothing in front of each (M-05)")
+{
+    enum { COUNT = 20 };
+    for (size_t alignment = 32; alignment <= 128; alignment *= 2) {
+        char *before = aligned_alloc(alignment, 3000);
+        for (int i = 0; i < COUNT; i++) {
+            char *p = aligned_alloc(alignment, 3000);
+            QT_EQ(p - before, (ptrdiff_t)malloc_usable_size(before) + 8);
+            QT_CHECKF(malloc_usable_size(p) < 3000 + 3000 / 8, "%zu bytes for 3000", malloc_usable_size(p));
+            before = p;
+        }
+    }
+}
+
+QTEST("a block that is aligned to more than a part of its size is not larger for that (M-05)")
+{
+    char *p = aligned_alloc(4096, 9000), *q = aligned_alloc(512, 2000);
+    QT_CHECK(p && q);
+    QT_CHECKF(malloc_usable_size(p) < 9000 + 9000 / 8, "%zu bytes for 9000", malloc_usable_size(p));
+    QT_CHECKF(malloc_usable_size(q) < 2000 + 2000 / 8, "%zu bytes for 2000", malloc_usable_size(q));
+}
+
+QTEST("who asks for aligned blocks again and again has some more at hand (M-05, M-10)")
+{
+    char *from = used_before(), *last = NULL;
+    for (int i = 0; i < 8; i++)
+        last = aligned_alloc(64, 3000);
+    char *other = malloc(9000), *next = aligned_alloc(64, 3000);
+    QT_CHECKF(last >= from && next < other && next > last, "last at %td, next %td, other %td", last - from,
+              next - from, other - from);
+}
+
 QTEST("who asks for many sizes gets no more than he asked for (M-10)")
 {
     char *at = used_before();
