@@ -51,6 +51,12 @@ static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
         return take_from_arenas(qy_arena_first(), r);
     r->size = qy_chunk_round(r->size, r->alignment);
     struct qy_arena *a = qy_tcache_arena(t);
+    r->clean_from = UINTPTR_MAX;
+    if (!r->alignment && qy_chunks_collect(t, a)) {
+        void *mem = qy_kept_pop(t, r->size - QY_TAG_BYTES);
+        if (mem)
+            return mem;
+    }
     for (int ways = WAYS_AT_MOST;; ways--) {
         bool at_hand = ways > 0 && qy_chunks_can_give_way(t);
         void *mem = take_by(t, a, r, at_hand);

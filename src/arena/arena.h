@@ -69,6 +69,21 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
  */
 void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark, bool wait);
 
+/*
+ * The same of blocks that a thread of another arena kept. Into an empty inbox they are left as they are, for the threads that work here
+ * (qy_arena_collect). Where something lies there still, nobody may come for it: all of it is put back, so that it does not grow.
+ */
+void qy_arena_leave_at(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark);
+
+/* Blocks that others left, `most` of them, become those of who has this mark. Returns how many. */
+unsigned qy_arena_collect(struct qy_arena *a, void **blocks, unsigned most, uint32_t mark);
+
+/* Whether there may be some. */
+QY_INLINE bool qy_arena_has_mail(const struct qy_arena *a)
+{
+    return qy_load_relaxed(&a->inbox) != NULL;
+}
+
 /* Makes a block at least `size` bytes large where it is, better `wanted`; false when that cannot be. */
 bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
 

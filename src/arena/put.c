@@ -123,17 +123,27 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
  * The inbox: a stack that any thread pushes to and only the holder of the lock empties, all at once, so no ABA. The link
  * stands in the first word of the block, hidden by the secret and checked when it is read back.
  */
-static void inbox_push(struct qy_arena *a, void *mem, uint32_t mark)
+static void link_to(void *mem, const void *next)
 {
-    if (mark != qy_seals.arena) {
-        qy_freed_unsign(mem, mark);
-        qy_freed_sign(mem, qy_seals.arena);
+    *(uintptr_t *)mem = (uintptr_t)next ^ qy_freed_secret;
+}
+
+static void inbox_push(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark)
+{
+    void *first = NULL;
+    for (unsigned i = 0; i < count; i++) {
+        if (mark != qy_seals.arena) {
+            qy_freed_unsign(blocks[i], mark);
+            qy_freed_sign(blocks[i], qy_seals.arena);
+        }
+        QY_PROBE(INBOX, PUT, blocks[i], qy_chunk_size(qy_mem_chunk(blocks[i])));
+        link_to(blocks[i], first);
+        first = blocks[i];
     }
-    QY_PROBE(INBOX, PUT, mem, qy_chunk_size(qy_mem_chunk(mem)));
     void *head = qy_load_relaxed(&a->inbox);
-    do {
-        *(uintptr_t *)mem = (uintptr_t)head ^ qy_freed_secret;
-    } while (!qy_cas_release(&a->inbox, &head, mem)); /* publishes the link to who empties the inbox */
+    do
+        link_to(blocks[0], head);
+    while (!qy_cas_release(&a->inbox, &head, first)); /* publishes the links to who empties the inbox */
 }
 
 static void *inbox_pop_locked(struct qy_arena *a)
@@ -157,6 +167,16 @@ static void *inbox_pop_locked(struct qy_arena *a)
     if (!qy_chunk_inuse(qy_mem_chunk(mem)))
         qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");
     return mem;
+}
+
+unsigned qy_arena_collect(struct qy_arena *a, void **blocks, unsigned most, uint32_t mark)
+{
+    unsigned count = 0;
+    qy_lock(&a->lock);
+    for (; count < most && (blocks[count] = inbox_pop_locked(a)) != NULL; count++)
+        qy_freed_sign(blocks[count], mark);
+    qy_unlock(&a->lock);
+    return count;
 }
 
 void qy_arena_drain_locked(struct qy_arena *a)
@@ -214,8 +234,7 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint3
 {
     if (!qy_trylock(&a->lock)) {
         if (!wait) {
-            for (unsigned i = 0; i < count; i++)
-                inbox_push(a, blocks[i], mark);
+            inbox_push(a, blocks, count, mark);
             return;
         }
         qy_lock(&a->lock);
@@ -232,4 +251,12 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint3
     qy_arena_put_locked(a, first);
     qy_arena_check_locked(a);
     qy_unlock(&a->lock);
+}
+
+void qy_arena_leave_at(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark)
+{
+    if (qy_load_relaxed(&a->inbox))
+        qy_arena_put(a, blocks, count, mark, false);
+    else
+        inbox_push(a, blocks, count, mark);
 }

@@ -32,6 +32,7 @@ static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
 
 static void stash(struct qy_request *r, void *mem)
 {
+    QY_ASSERT(qy_chunk_size(qy_mem_chunk(mem)) == r->size);
     qy_freed_sign(mem, r->mark);
     r->stash[r->stashed++] = mem;
     QY_PROBE(TCACHE, PUT, mem, r->size);

@@ -35,9 +35,15 @@
 /* What one that asks for a size again and again gets at a time. */
 #define AHEAD_BYTES ((size_t)32 << 10)
 
-/* What goes back at a time: a quarter of all that may be kept, but of many only so much; and for the heap not to grow. */
+/* What goes back at a time, of all that may be kept a part, but of many only so much; and for the heap not to grow. */
 #define ROOM_AT_ONCE (BYTES_AT_MOST / 2)
 #define WAY_AT_ONCE ((size_t)64 << 10)
+
+/* Blocks that go back together, whatever their sizes. */
+#define PARCEL_BLOCKS 64
+
+/* Blocks that others freed, and a thread takes over at a time. */
+#define COLLECT_AT_MOST 64
 
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
@@ -154,23 +160,45 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     return mem;
 }
 
+/* Blocks of one arena on their way back; they were vetted when freed, and their signature has vouched for them since. */
+struct parcel {
+    struct qy_arena *arena;
+    unsigned count;
+    void *blocks[PARCEL_BLOCKS];
+};
+
+static void send(struct qy_tcache *t, struct parcel *parcel)
+{
+    if (!parcel->count)
+        return;
+    bool own = parcel->arena == t->arena;
+    if (own || qy_options.classic)
+        qy_arena_put(parcel->arena, parcel->blocks, parcel->count, t->mark, own);
+    else
+        qy_arena_leave_at(parcel->arena, parcel->blocks, parcel->count, t->mark);
+    parcel->count = 0;
+}
+
+static void pack(struct qy_tcache *t, struct parcel *parcel, void *mem)
+{
+    struct qy_arena *a = qy_arena_of(mem);
+    if (parcel->count == PARCEL_BLOCKS || (parcel->count && parcel->arena != a))
+        send(t, parcel);
+    parcel->arena = a;
+    parcel->blocks[parcel->count++] = mem;
+}
+
 /* The oldest of a stack go back, as many as have so many bytes. */
-static void flush(struct qy_tcache *t, unsigned cls, size_t bytes)
+static void flush(struct qy_tcache *t, unsigned cls, size_t bytes, struct parcel *parcel)
 {
     struct qy_chunk_stack *stack = &t->chunks[cls];
     void **from = stack->base;
-    for (size_t gone = 0; from != stack->top && gone < bytes;) {
-        /* Those of one arena together; they were vetted when freed, and their signature has vouched for them since. */
-        void **to = from;
-        struct qy_arena *a = qy_arena_of(*from);
-        do {
-            size_t size = qy_chunk_size(qy_mem_chunk(*to));
-            QY_PROBE(TCACHE, TOOK, *to, size);
-            t->chunk_bytes -= size;
-            gone += size;
-        } while (++to != stack->top && gone < bytes && qy_arena_of(*to) == a);
-        qy_arena_put(a, from, (unsigned)(to - from), t->mark, a == t->arena);
-        from = to;
+    for (size_t gone = 0; from != stack->top && gone < bytes; from++) {
+        size_t size = qy_chunk_size(qy_mem_chunk(*from));
+        QY_PROBE(TCACHE, TOOK, *from, size);
+        t->chunk_bytes -= size;
+        gone += size;
+        pack(t, parcel, *from);
     }
     if (from == stack->base)
         return;
@@ -182,8 +210,11 @@ static void flush(struct qy_tcache *t, unsigned cls, size_t bytes)
 
 void qy_chunks_flush_all(struct qy_tcache *t)
 {
+    struct parcel parcel;
+    parcel.count = 0;
     for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
-        flush(t, cls, SIZE_MAX);
+        flush(t, cls, SIZE_MAX, &parcel);
+    send(t, &parcel);
     t->chunk_bytes_at_most = t->deep_chunks ? BYTES_AT_MOST : BYTES_AT_FIRST;
     t->chunks_full = false;
 }
@@ -200,16 +231,21 @@ static unsigned next_held(const struct qy_tcache *t, unsigned cls)
 /* One stack after the other gives all it has, or its oldest, until so many bytes are left. */
 static void give_back_to(struct qy_tcache *t, size_t goal)
 {
+    struct parcel parcel;
+    parcel.count = 0;
     while (t->chunk_bytes > goal) {
         t->flushed_last = next_held(t, t->flushed_last);
-        flush(t, t->flushed_last, BYTES_PER_CLASS);
+        flush(t, t->flushed_last, BYTES_PER_CLASS, &parcel);
     }
+    send(t, &parcel);
 }
 
+/* Who frees and never misses any, as a thread that frees what others take, gives more back at a time. */
 static QY_NOINLINE void make_room(struct qy_tcache *t)
 {
+    size_t part = t->made_room ? 2 : 4;
     t->made_room = t->chunks_full = true;
-    give_back_to(t, t->chunk_bytes_at_most - qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / 4));
+    give_back_to(t, t->chunk_bytes_at_most - qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / part));
 }
 
 bool qy_chunks_can_give_way(const struct qy_tcache *t)
@@ -242,6 +278,16 @@ QY_INLINE void must_be_new(const struct qy_chunk_stack *stack, const void *mem)
     }
 }
 
+/* Of a stack that is full. */
+static void flush_full(struct qy_tcache *t, unsigned cls, size_t size)
+{
+    const struct qy_chunk_stack *stack = &t->chunks[cls];
+    struct parcel parcel;
+    parcel.count = 0;
+    flush(t, cls, qy_max(1, (size_t)(stack->limit - stack->base) / FULL_PART) * size, &parcel);
+    send(t, &parcel);
+}
+
 static void put_on_top(struct qy_tcache *t, unsigned cls, void *mem, size_t size)
 {
     qy_freed_sign_once(mem, t->mark);
@@ -271,12 +317,37 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
         t->chunks_full |= may_be_deep(cls);
         if (!may_be_deep(cls) || stack->limit == stack->base)
             return false;
-        flush(t, cls, qy_max(1, (size_t)(stack->limit - stack->base) / FULL_PART) * size);
+        flush_full(t, cls, size);
     }
     if (!has_room(t, size))
         make_room(t);
     put_on_top(t, cls, mem, size);
     return true;
+}
+
+/* Whether a block may be kept, and nothing else must go for it. */
+static bool fits(struct qy_tcache *t, const void *mem)
+{
+    size_t size = qy_chunk_size(qy_mem_chunk(mem));
+    if (!qy_kept_size(t, size) || !has_room(t, size))
+        return false;
+    const struct qy_chunk_stack *stack = &t->chunks[qy_chunk_class(size)];
+    return stack->top != stack->limit || opened(t, qy_chunk_class(size));
+}
+
+bool qy_chunks_collect(struct qy_tcache *t, struct qy_arena *a)
+{
+    if (!qy_arena_has_mail(a) || qy_options.classic)
+        return false;
+    void *blocks[COLLECT_AT_MOST];
+    unsigned count = qy_arena_collect(a, blocks, COLLECT_AT_MOST, t->mark), left = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (!fits(t, blocks[i]) || !qy_chunk_push(t, blocks[i]))
+            blocks[left++] = blocks[i];
+    }
+    if (left)
+        qy_arena_put(a, blocks, left, t->mark, true);
+    return left < count;
 }
 
 #ifdef QY_CHECK

@@ -71,6 +71,9 @@ void qy_chunks_flush_all(struct qy_tcache *t);
 bool qy_chunks_can_give_way(const struct qy_tcache *t);
 void qy_chunks_give_way(struct qy_tcache *t);
 
+/* Takes over what others freed of the thread's arena, as far as it may keep it. True: something. */
+bool qy_chunks_collect(struct qy_tcache *t, struct qy_arena *a);
+
 /* Where an arena puts further blocks of `size`, and how many were put. */
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request);
 void qy_chunk_stash_accept(struct qy_tcache *t, const struct qy_request *request);

@@ -103,6 +103,24 @@ QTEST("what an ended thread left free goes back by itself (M-23, M-33)")
     settles(before, 8 * K);
 }
 
+static void *free_peak(void *context)
+{
+    for (int i = 0; i < PEAK / 10; i++)
+        free(peak[i]);
+    settles((long)(intptr_t)context, 6 * K);
+    return NULL;
+}
+
+QTEST("what another thread freed of an idle one's medium blocks goes back by itself (M-23, M-32)")
+{
+    long before = qt_rss_kib();
+    for (int i = 0; i < PEAK / 10; i++) {
+        peak[i] = malloc(5000);
+        memset(peak[i], 1, 5000);
+    }
+    thread_end(thread_start(free_peak, (void *)(intptr_t)before));
+}
+
 /* Touched, 100 KiB at a time, and free again: all of it in top, since nothing else was asked for. */
 static void leave_idle_in_top(size_t bytes)
 {

@@ -6,6 +6,7 @@
 #include "mech_maps.h"
 
 #include <malloc.h>
+#include <pthread.h>
 
 enum { K = 1024 };
 
@@ -266,6 +267,27 @@ QTEST_X("of more blocks of a size than a thread keeps, those that it freed last 
         free(p[i]);
     for (int i = COUNT; i-- > COUNT - 100;)
         QT_CHECKF(malloc(SIZE) == p[i], "block %d", i);
+}
+
+enum { HANDED = 8, HANDED_SIZE = 2176 };
+
+static void *free_backwards(void *blocks)
+{
+    for (int i = HANDED; i-- > 0;)
+        free(((char **)blocks)[i]);
+    return NULL;
+}
+
+QTEST("what others free of a thread's medium blocks comes back to it as it was (M-10, M-32)")
+{
+    char *p[HANDED];
+    pthread_t other;
+    for (int i = 0; i < HANDED; i++)
+        p[i] = malloc(HANDED_SIZE); /* side by side: merged, they would come in this order again */
+    QT_EQ(pthread_create(&other, NULL, free_backwards, p), 0);
+    QT_EQ(pthread_join(other, NULL), 0);
+    for (int i = HANDED; i-- > 0;)
+        QT_CHECKF(malloc(HANDED_SIZE) == p[i], "block %d", i);
 }
 
 QTEST("blocks that change their size again and again do not leave the heap full of holes (M-06, M-10)")
