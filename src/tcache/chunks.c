@@ -32,8 +32,10 @@
 /* Of a stack that is full, such a part goes back at a time. */
 #define FULL_PART 4
 
-/* What one that asks for a size again and again gets at a time. */
+/* What one that asks for a size again and again gets at a time; again is among so many misses. */
 #define AHEAD_BYTES ((size_t)32 << 10)
+#define AHEAD_BLOCKS 31
+#define LATELY 32
 
 /* What goes back at a time, of all that may be kept a part, but of many only so much; and for the heap not to grow. */
 #define ROOM_AT_ONCE (BYTES_AT_MOST / 2)
@@ -419,13 +421,14 @@ static void learn_from_miss(struct qy_tcache *t)
  */
 static size_t ahead_for(struct qy_tcache *t, unsigned cls, size_t size)
 {
-    size_t last = 0, had = qy_min(t->chunk_bytes, t->chunk_bytes_at_most);
-    while (t->missed[last].cls != cls && last < QY_MISSED - 1)
-        last++;
-    size_t ahead = t->missed[last].cls == cls ? t->missed[last].ahead : 0;
-    memmove(t->missed + 1, t->missed, last * sizeof *t->missed);
-    t->missed[0] = (struct qy_missed){(uint8_t)cls, (uint8_t)qy_min(2 * ahead + 1, AHEAD_BYTES / size)};
-    return qy_min(ahead, (t->chunk_bytes_at_most - had) / size);
+    struct qy_missed *missed = &t->missed[cls];
+    size_t ahead = (uint16_t)(t->misses - missed->at) <= LATELY ? missed->ahead : 0;
+    missed->at = t->misses++;
+    missed->ahead = (uint8_t)qy_min(2 * ahead + 1, AHEAD_BLOCKS);
+    if (ahead == 0)
+        return 0;
+    size_t room = t->chunk_bytes_at_most - qy_min(t->chunk_bytes, t->chunk_bytes_at_most);
+    return qy_min(ahead, qy_min(AHEAD_BYTES, room) / size);
 }
 
 void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)

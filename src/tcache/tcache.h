@@ -73,12 +73,11 @@ struct qy_chunk_stack {
 /* Whether a thread uses a cache: yes; not any more; and it is in the list of those that are to be had. */
 enum qy_orphaned { QY_SERVES, QY_RETIRING, QY_ORPHAN };
 
-/* Chunks that no stack had: of which class, and how many more the arena may give when it is asked for them again. */
+/* Of a class of chunks: which miss was the last for it, and how many more the arena may give when it is soon asked again. */
 struct qy_missed {
-    uint8_t cls, ahead;
+    uint16_t at;
+    uint8_t ahead;
 };
-
-#define QY_MISSED 16
 
 struct qy_tcache {
     size_t request_limit;    /* atomic: the fast path serves requests below it. Others set it to 0 to ask for
@@ -100,9 +99,9 @@ struct qy_tcache {
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
     size_t chunk_bytes;     /* in these */
     size_t chunk_bytes_at_most;
-    unsigned flushed_last;              /* of these, the one that gave way last */
-    struct qy_missed missed[QY_MISSED]; /* what the arena was asked for, the last one first */
-    bool made_room;                     /* one gave way since the last time a chunk was missing */
+    unsigned flushed_last;           /* of these, the one that gave way last */
+    uint16_t misses;                 /* so often no stack of chunks had one */
+    bool made_room;                  /* one gave way since the last time a chunk was missing */
     bool chunks_full;                /* one that is not small was full, or gave way, since they held little */
     bool deep_chunks;                /* its stacks of chunks have all their slots: see learn_from_miss */
     bool was_full[QY_CLASSES];       /* a stack of cells had to give way: see widen_stack */
@@ -135,6 +134,7 @@ struct qy_tcache {
      */
     struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64);
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
+    struct qy_missed missed[QY_CHUNK_CLASSES];
     void *none; /* lies below slot 0 */
     void *slots[];
 };
