@@ -42,6 +42,14 @@ static void *take_by(struct qy_tcache *t, struct qy_arena *a, struct qy_request 
     return mem;
 }
 
+/* What others freed of this arena's blocks may serve as it is. */
+static void *take_collected(struct qy_tcache *t, struct qy_arena *a, struct qy_request *r)
+{
+    r->clean_from = UINTPTR_MAX;
+    bool any = !r->alignment && qy_chunks_collect(t, a);
+    return any ? qy_kept_pop(t, r->size - QY_TAG_BYTES) : NULL;
+}
+
 /* Before the heap grows, what the thread keeps is taken for it, a piece at a time and so many of them. */
 #define WAYS_AT_MOST 4
 
@@ -51,12 +59,9 @@ static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
         return take_from_arenas(qy_arena_first(), r);
     r->size = qy_chunk_round(r->size, r->alignment);
     struct qy_arena *a = qy_tcache_arena(t);
-    r->clean_from = UINTPTR_MAX;
-    if (!r->alignment && qy_chunks_collect(t, a)) {
-        void *mem = qy_kept_pop(t, r->size - QY_TAG_BYTES);
-        if (mem)
-            return mem;
-    }
+    void *collected = take_collected(t, a, r);
+    if (collected)
+        return collected;
     for (int ways = WAYS_AT_MOST;; ways--) {
         bool at_hand = ways > 0 && qy_chunks_can_give_way(t);
         void *mem = take_by(t, a, r, at_hand);

@@ -28,8 +28,8 @@ struct qy_arena {
     uintptr_t dense_to;      /* up to here blocks are believed to be used throughout */
     struct qy_subheap *heap; /* the newest sub-heap */
     struct qy_break brk;     /* of the main arena only */
-    void *inbox;             /* atomic: blocks freed by threads that found the lock taken; newest first */
-    void *inbox_rest;        /* what was taken out of the inbox and not yet put back */
+    void *inbox;             /* atomic: blocks that others left here; newest first */
+    void *inbox_rest;        /* what was taken out of the inbox, and is not dealt with yet */
     size_t system_bytes; /* atomic: got from the kernel and not given back; others may read it for a guess */
     size_t max_system_bytes;
     unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */

@@ -265,8 +265,8 @@ QTEST_X("of more blocks of a size than a thread keeps, those that it freed last 
 {
     enum { SIZE = 1200, COUNT = 600 };
     static char *p[COUNT];
-    take_and_free_in_turns(
-        5000); /* from here on not the bytes of all are the bound, but the blocks of a size */
+    /* From here on not the bytes of all are the bound, but the blocks of a size. */
+    take_and_free_in_turns(5000);
     for (int i = 0; i < COUNT; i++) {
         p[i] = malloc(SIZE);
         QT_CHECK(malloc(1500)); /* nothing merges */
