@@ -148,6 +148,8 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from)
     if (!mem && request < qy_load_relaxed(&t->request_limit)) /* there are no runs */
         mem = take_kept(t, request, clean_from);
     if (!mem)
+        mem = qy_chunk_pop_large(t, request);
+    if (!mem)
         mem = take_uncached(request, clean_from);
     if (mem && QY_UNLIKELY(qy_options.perturb)) {
         perturb_taken(mem, request);
@@ -312,11 +314,35 @@ void qy_block_free_outside(struct qy_tcache *t, void *mem)
         qy_block_free_slow(mem);
 }
 
+/* What the program may use of a cell, when one glance says that it has it, as at a free that hits; 0: look closely. */
+QY_INLINE size_t cell_at_a_glance(struct qy_tcache *t, const void *mem)
+{
+    size_t stride;
+    /* A thread that never had one of the size has no key for it, which a header must not be. */
+    bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(t, mem, &stride);
+    return sound ? stride - QY_CELL_HEADER_BYTES : 0;
+}
+
+/* The same of a chunk. Of NULL, too, nothing can be told. */
+QY_INLINE size_t chunk_at_a_glance(struct qy_tcache *t, const void *mem)
+{
+    const struct qy_granule *g = qy_kept_granule(t, mem);
+    struct qy_sound sound = {0};
+    if (QY_LIKELY(g != NULL))
+        sound = qy_arena_sound_block(g, mem);
+    return sound.low ? qy_sound_size(sound) - QY_TAG_BYTES : 0;
+}
+
+static QY_NOINLINE size_t usable_slow(const void *mem)
+{
+    return mem ? usable(identify_live(mem), mem) : 0;
+}
+
 size_t qy_block_usable(const void *mem)
 {
-    if (!mem)
-        return 0;
-    return usable(identify_live(mem), mem);
+    struct qy_tcache *t = qy_self;
+    size_t room = qy_tcache_looks_at(t, mem) ? cell_at_a_glance(t, mem) : chunk_at_a_glance(t, mem);
+    return QY_LIKELY(room != 0) ? room : usable_slow(mem);
 }
 
 size_t qy_block_room(const void *mem)
@@ -340,14 +366,25 @@ static size_t room_for(size_t have, size_t request)
     return grows ? qy_max(request, have + have / GROWTH_PART) : request;
 }
 
-/* A cell stays while half of it is used, or the thread has no better; a chunk of the default profile, while three quarters are. */
-static bool may_stay(struct identity id, size_t have, size_t request)
+/* A cell stays while half of it is used, or the thread has no better. */
+QY_INLINE bool cell_may_stay(const struct qy_tcache *t, size_t have, size_t request)
 {
     if (request > have)
         return false;
-    if (id.kind == CELL)
-        return request + QY_CELL_HEADER_BYTES > have / 2 || qy_cell_serving(qy_self, request) == id.cls;
-    return !qy_options.classic && request >= have - have / GROWTH_PART;
+    return request + QY_CELL_HEADER_BYTES > have / 2 ||
+           (request <= QY_RUN_SMALL && qy_cell_room(t, request) == have);
+}
+
+/* A chunk of the default profile stays while three quarters are used. */
+QY_INLINE bool chunk_may_stay(size_t have, size_t request)
+{
+    return request <= have && request >= have - have / GROWTH_PART && !qy_options.classic;
+}
+
+static bool may_stay(struct identity id, size_t have, size_t request)
+{
+    return id.kind == CELL ? cell_may_stay(qy_self, have, request)
+                           : id.kind == CHUNK && chunk_may_stay(have, request);
 }
 
 /*
@@ -379,13 +416,13 @@ static void *take_for_move(size_t have, size_t request)
     return to || room == request ? to : qy_block_take(request, NULL);
 }
 
-void *qy_block_resize(void *mem, size_t request)
+static QY_NOINLINE void *resize_slow(void *mem, size_t request)
 {
     if (request > PTRDIFF_MAX)
         return NULL;
     struct identity id = identify_live(mem);
     size_t have = usable(id, mem);
-    if (id.kind != MAPPED && may_stay(id, have, request))
+    if (may_stay(id, have, request))
         return mem;
     void *to = take_to_copy(id, have, request);
     if (!to) {
@@ -400,4 +437,12 @@ void *qy_block_resize(void *mem, size_t request)
         qy_block_free(mem);
     }
     return to;
+}
+
+void *qy_block_resize(void *mem, size_t request)
+{
+    struct qy_tcache *t = qy_self;
+    bool stays = qy_tcache_looks_at(t, mem) ? cell_may_stay(t, cell_at_a_glance(t, mem), request)
+                                            : chunk_may_stay(chunk_at_a_glance(t, mem), request);
+    return stays ? mem : resize_slow(mem, request);
 }

@@ -295,9 +295,11 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
+/* ptmalloc asks this of the room an aligned block is cut from; and then maps such a block each time, as what it frees is smaller (M-22). */
 static bool is_large(const struct qy_request *r)
 {
-    return needed(r) >= qy_options.mmap_threshold;
+    size_t size = qy_options.classic ? needed(r) : qy_max(r->size, r->alignment);
+    return size >= qy_options.mmap_threshold;
 }
 
 /*

@@ -68,7 +68,7 @@ static size_t cells_held(const struct qy_stack *stack)
 static size_t chunks_held(const struct qy_chunk_stack *stack)
 {
     size_t count = (size_t)(qy_load_relaxed(&stack->top) - qy_load_relaxed(&stack->base));
-    return count <= qy_options.tcache_count ? count : 0;
+    return count <= qy_options.tcache_count * QY_DEEP_CHUNKS ? count : 0;
 }
 
 void qy_cache_stats(struct qy_cache_stats *stats)
@@ -83,6 +83,6 @@ void qy_cache_stats(struct qy_cache_stats *stats)
         }
         for (unsigned c = 0; c < QY_CHUNK_CLASSES; c++)
             stats->chunks.count += chunks_held(&t->chunks[c]);
-        stats->chunks.bytes += qy_load_relaxed(&t->chunk_bytes);
+        stats->chunks.bytes += qy_load_relaxed(&t->chunk_bytes) + qy_load_relaxed(&t->large_bytes);
     }
 }

@@ -88,6 +88,8 @@ static uint64_t smallest_of_class(unsigned cls)
 {
     if (cls < 64)
         return QY_MIN_CHUNK + cls * QY_ALIGNMENT;
+    if (cls == QY_LARGE_CHUNKS)
+        return QY_LARGEST_MEDIUM + 2 * QY_ALIGNMENT;
     unsigned doubling = 10 + (cls - 64) / 16;
     uint64_t from = ((uint64_t)(16 + (cls - 64) % 16) << (doubling - 4)) + QY_ALIGNMENT;
     return qy_max(from, 1040 + QY_ALIGNMENT);

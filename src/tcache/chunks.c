@@ -25,7 +25,6 @@
  * such a part empty. What it keeps serves its other requests before the heap grows.
  */
 #define DEEP_BYTES_PER_CLASS ((size_t)1 << 20)
-#define DEEP_BLOCKS 4 /* for each that tcache_count allows */
 #define DEEP_BYTES_AT_MOST ((size_t)8 << 20)
 #define DRAINED_PART 8
 
@@ -53,6 +52,15 @@
 /* An alignment that is at most such a part of the size: the size is a multiple of it, so that aligned blocks lie side by side. */
 #define ALIGNED_PART 16
 
+/*
+ * Large blocks: the last few that a thread freed of its own arena, for who takes and frees a buffer again and again; so many bytes, which is as
+ * much again as it keeps of medium ones. One serves a request that leaves little of it. They are in nobody's way: before the arena is asked for a
+ * large block, or grows for any, they go back (docs/decisions/0026-large-blocks-at-hand.md).
+ */
+#define LARGE_BLOCKS 4
+#define LARGE_BYTES ((size_t)17 << 16)
+#define LARGE_SPARE_PART 16
+
 static bool cached(size_t size)
 {
     return size <= qy_chunk_size_for(qy_options.tcache_max);
@@ -79,19 +87,21 @@ static size_t slots_within(unsigned cls, size_t count, size_t bytes)
 static size_t slots_for(unsigned cls)
 {
     size_t count = qy_options.tcache_count;
+    if (cls == QY_LARGE_CHUNKS)
+        return qy_min(count, LARGE_BLOCKS);
     return cls < QY_LINEAR_CLASSES ? count : slots_within(cls, count, BYTES_PER_CLASS);
 }
 
 /* Of one that is not small: how many it moves to (deepen). Those of cells have numbers of 16 bits, so there is an end to it. */
 static size_t deep_slots_for(unsigned cls)
 {
-    size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST) * DEEP_BLOCKS;
+    size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST) * QY_DEEP_CHUNKS;
     return qy_max(slots_for(cls), slots_within(cls, count, DEEP_BYTES_PER_CLASS));
 }
 
 static bool may_be_deep(unsigned cls)
 {
-    return cls >= QY_LINEAR_CLASSES;
+    return cls >= QY_LINEAR_CLASSES && cls < QY_LARGE_CHUNKS;
 }
 
 void qy_chunk_stacks_init(struct qy_tcache *t)
@@ -190,6 +200,11 @@ static void pack(struct qy_tcache *t, struct parcel *parcel, void *mem)
     parcel->blocks[parcel->count++] = mem;
 }
 
+static size_t *bytes_in(struct qy_tcache *t, unsigned cls)
+{
+    return cls == QY_LARGE_CHUNKS ? &t->large_bytes : &t->chunk_bytes;
+}
+
 /* The oldest of a stack go back, as many as have so many bytes. */
 static void flush(struct qy_tcache *t, unsigned cls, size_t bytes, struct parcel *parcel)
 {
@@ -198,7 +213,7 @@ static void flush(struct qy_tcache *t, unsigned cls, size_t bytes, struct parcel
     for (size_t gone = 0; from != stack->top && gone < bytes; from++) {
         size_t size = qy_chunk_size(qy_mem_chunk(*from));
         QY_PROBE(TCACHE, TOOK, *from, size);
-        t->chunk_bytes -= size;
+        *bytes_in(t, cls) -= size;
         gone += size;
         pack(t, parcel, *from);
     }
@@ -214,8 +229,10 @@ void qy_chunks_flush_all(struct qy_tcache *t)
 {
     struct parcel parcel;
     parcel.count = 0;
-    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++)
-        flush(t, cls, SIZE_MAX, &parcel);
+    for (unsigned cls = 0; cls < QY_CHUNK_CLASSES; cls++) {
+        if (t->held[cls])
+            flush(t, cls, SIZE_MAX, &parcel);
+    }
     send(t, &parcel);
     t->chunk_bytes_at_most = t->deep_chunks ? BYTES_AT_MOST : BYTES_AT_FIRST;
     t->chunks_full = false;
@@ -250,13 +267,30 @@ static QY_NOINLINE void make_room(struct qy_tcache *t)
     give_back_to(t, t->chunk_bytes_at_most - qy_min(ROOM_AT_ONCE, t->chunk_bytes_at_most / part));
 }
 
+static bool keeps_large(const struct qy_tcache *t)
+{
+    return qy_load_relaxed(&t->chunk_limit) > QY_LARGEST_MEDIUM;
+}
+
+static void flush_large(struct qy_tcache *t, size_t bytes)
+{
+    struct parcel parcel;
+    parcel.count = 0;
+    flush(t, QY_LARGE_CHUNKS, bytes, &parcel);
+    send(t, &parcel);
+}
+
 bool qy_chunks_can_give_way(const struct qy_tcache *t)
 {
-    return t->chunk_bytes >= WAY_AT_ONCE && !qy_options.classic;
+    return t->held[QY_LARGE_CHUNKS] || (t->chunk_bytes >= WAY_AT_ONCE && !qy_options.classic);
 }
 
 void qy_chunks_give_way(struct qy_tcache *t)
 {
+    if (t->held[QY_LARGE_CHUNKS]) {
+        flush_large(t, SIZE_MAX);
+        return;
+    }
     t->chunks_full = false;
     give_back_to(t, t->chunk_bytes - WAY_AT_ONCE);
 }
@@ -295,7 +329,7 @@ static void put_on_top(struct qy_tcache *t, unsigned cls, void *mem, size_t size
     qy_freed_sign_once(mem, t->mark);
     *t->chunks[cls].top++ = mem;
     qy_kept_was_put(t, cls);
-    t->chunk_bytes += size;
+    *bytes_in(t, cls) += size;
     QY_PROBE(TCACHE, PUT, mem, size);
 }
 
@@ -304,11 +338,59 @@ static bool has_room(const struct qy_tcache *t, size_t size)
     return size <= QY_LARGEST_LINEAR || t->chunk_bytes + size <= t->chunk_bytes_at_most;
 }
 
+static bool push_large(struct qy_tcache *t, void *mem, size_t size)
+{
+    struct qy_chunk_stack *stack = &t->chunks[QY_LARGE_CHUNKS];
+    if (!keeps_large(t) || size > LARGE_BYTES || qy_arena_of(mem) != t->arena)
+        return false;
+    must_be_new(stack, mem);
+    if (t->large_bytes + size > LARGE_BYTES)
+        flush_large(t, size);
+    if (stack->top == stack->limit && !opened(t, QY_LARGE_CHUNKS))
+        flush_large(t, 1);
+    if (stack->top == stack->limit)
+        return false;
+    put_on_top(t, QY_LARGE_CHUNKS, mem, size);
+    return true;
+}
+
+static bool serves(const void *mem, size_t size)
+{
+    size_t has = qy_chunk_size(qy_mem_chunk(mem));
+    return has >= size && has - size <= size / LARGE_SPARE_PART;
+}
+
+static void *take_large(struct qy_tcache *t, size_t size)
+{
+    struct qy_chunk_stack *stack = &t->chunks[QY_LARGE_CHUNKS];
+    void **slot = stack->top;
+    while (slot != stack->base && !serves(slot[-1], size))
+        slot--;
+    if (slot == stack->base)
+        return NULL;
+    void *mem = *--slot;
+    *slot = *--stack->top;
+    qy_kept_was_taken(t, QY_LARGE_CHUNKS);
+    t->large_bytes -= qy_freed_unsign(mem, t->mark);
+    QY_PROBE(TCACHE, TOOK, mem, size);
+    return mem;
+}
+
+void *qy_chunk_pop_large(struct qy_tcache *t, size_t request)
+{
+    if (!t->held[QY_LARGE_CHUNKS] || request <= QY_LARGEST_MEDIUM || !keeps_large(t))
+        return NULL;
+    void *mem = take_large(t, qy_chunk_size_for(request));
+    if (!mem)
+        flush_large(t, SIZE_MAX);
+    return mem;
+}
+
 bool qy_chunk_push(struct qy_tcache *t, void *mem)
 {
     size_t size = qy_chunk_size(qy_mem_chunk(mem));
     if (QY_UNLIKELY(!qy_kept_size(t, size)))
-        return false;
+        return push_large(t, mem, size);
     unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
     if (!qy_word_is_sealed(qy_mem_chunk(mem)->size))

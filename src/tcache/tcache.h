@@ -54,8 +54,16 @@ QY_INLINE unsigned qy_stack_slots(const struct qy_stack *stack)
 /* Stacks of cells, by their stride in units; most of the table is never touched. */
 #define QY_STACKS (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1)
 
-/* Stacks of chunks: one for each size up to 1040, then 16 for each doubling. */
-#define QY_CHUNK_CLASSES 146
+/*
+ * Stacks of chunks: one for each size up to 1040, then 16 for each doubling; and one for all that are larger, so far behind these that
+ * no request for a size finds it.
+ */
+#define QY_LARGE_CHUNKS 150
+#define QY_CHUNK_CLASSES (QY_LARGE_CHUNKS + 1)
+#define QY_LARGEST_MEDIUM ((size_t)32768) /* the largest request whose block has a stack of its size */
+
+/* Stacks of medium chunks have room for at most so many blocks for each that tcache_count allows. */
+#define QY_DEEP_CHUNKS 4
 
 struct qy_chunk_stack {
     void **base, **top, **limit;
@@ -97,7 +105,8 @@ struct qy_tcache {
     uint64_t tick_seen;     /* the last tick this thread knows of */
     size_t power_limit;     /* atomic, as request_limit: powers of two below it may be served as cells, */
     size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
-    size_t chunk_bytes;     /* in these */
+    size_t chunk_bytes;     /* in these, */
+    size_t large_bytes;     /* and in the one of large chunks */
     size_t chunk_bytes_at_most;
     unsigned flushed_last;           /* of these, the one that gave way last */
     uint16_t misses;                 /* so often no stack of chunks had one */
@@ -108,8 +117,8 @@ struct qy_tcache {
     uint8_t turns[QY_CLASSES];       /* so often it was empty after that */
     uint16_t flushed_to[QY_CLASSES]; /* the slot of a deep stack that gives way next */
     uint8_t few[QY_CLASSES];         /* so often another class served this one: see qy_cell_take */
-    uint8_t held[QY_CHUNK_CLASSES + 4]; /* 1: this stack of chunks holds one; five are looked at */
-    struct qy_tcache *next;             /* the roster: all there are */
+    uint8_t held[QY_CHUNK_CLASSES];  /* 1: this stack of chunks holds one; five are looked at */
+    struct qy_tcache *next;          /* the roster: all there are */
     struct qy_tcache *next_orphan;
     struct qy_tcache *host;      /* whose runs its cells come from */
     struct qy_tcache *next_host; /* of one that is its own: all of these, a ring */

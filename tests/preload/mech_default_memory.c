@@ -87,6 +87,25 @@ QTEST("taking and freeing large blocks uses up no address space (M-21)")
     QT_CHECK(qt_status_kib("VmSize:") - before < 400 * K);
 }
 
+QTEST("an aligned block that is taken and freed again and again is not mapped each time (M-05, M-22)")
+{
+    static const size_t sizes[] = {64 * K, 100 * K, 300 * K, 2 * M};
+    for (int i = 0; i < 4; i++) {
+        size_t alignment = sizes[i] < 2 * M ? 64 * K : 2 * M;
+        long faults = 0;
+        for (int turn = 0; turn < 110; turn++) {
+            if (turn == 10)
+                faults = minor_faults();
+            char *p = aligned_alloc(alignment, sizes[i]);
+            QT_EQ((uintptr_t)p % alignment, 0);
+            p[0] = 1;
+            free(p);
+        }
+        QT_CHECKF(minor_faults() - faults < 20, "%zu bytes: %ld faults in 100 turns", sizes[i],
+                  minor_faults() - faults);
+    }
+}
+
 QTEST("realloc of a large block moves pages, not bytes (M-21)")
 {
     no_huge_pages();

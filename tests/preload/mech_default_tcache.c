@@ -154,6 +154,29 @@ QTEST(
               brk_end() - end, had, COUNT * SIZE);
 }
 
+/* How many blocks malloc_info says that threads keep. */
+static unsigned long said_to_be_kept(void)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+    QT_EQ(malloc_info(0, stream), 0);
+    fclose(stream);
+    const char *figure = strstr(text, "<total type=\"tcache\" count=\"");
+    QT_CHECK(figure);
+    unsigned long count = strtoul(strpbrk(strstr(figure, "count"), "0123456789"), NULL, 10);
+    free(text);
+    return count;
+}
+
+QTEST_X("however many blocks a thread keeps, malloc_info counts them (M-10, M-41)",
+        .env = "QUARRY_CONF=decay:0")
+{
+    take_and_free_in_turns(5000);
+    unsigned long kept = said_to_be_kept();
+    QT_CHECKF(kept > 150, "%lu blocks", kept);
+}
+
 enum { PIECE = 120 * K };
 
 /* A free chunk of the arena's, of so many pieces, used before, which no thread keeps. */
@@ -167,6 +190,7 @@ static char *used_before(int pieces)
     QT_CHECK(malloc(PIECE)); /* what stays keeps them out of top */
     for (int i = 0; i < pieces; i++)
         free(p[i]);
+    QT_CHECK(malloc(2 << 20)); /* what none of them serves, so the thread keeps none */
     return p[0];
 }
 
@@ -204,6 +228,88 @@ QTEST("who asks for a few sizes by turns has some more of each (M-10)")
     for (int i = 0; i < SIZES; i++)
         QT_CHECKF(last[i] >= from && next[i] < other && next[i] > last[i],
                   "size %d: %td, then %td, other %td", i, last[i] - from, next[i] - from, other - from);
+}
+
+QTEST("a large block that was just freed serves the next request for as much, or a little less (M-10)")
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    for (size_t size = 40 * K; size <= 512 * K; size += size / 3) {
+        char *p = malloc(size), *q = malloc(size);
+        free(p);
+        free(q); /* an arena would have made one of them */
+        QT_CHECKF(malloc(size) == q && malloc(size - size / 20) == p, "%zu bytes", size);
+        free(p);
+        QT_CHECKF(malloc(size / 2) != p, "%zu bytes hold a request for half of it", size);
+    }
+}
+
+QTEST(
+    "large blocks of a thread are in nobody's way: for one that none of them serves they are merged (M-06, M-10)")
+{
+    enum { PIECES = 3 };
+    char *p[PIECES];
+    for (int i = 0; i < PIECES; i++)
+        p[i] = malloc(PIECE);
+    QT_CHECK(malloc(PIECE));
+    for (int i = 0; i < PIECES; i++)
+        free(p[i]);
+    QT_EQ(malloc(PIECES * PIECE - K), p[0]);
+}
+
+QTEST("before the heap grows for a medium block, a thread's large ones are merged (M-06, M-10)")
+{
+    enum { PIECES = 3, SIZE = 10000 };
+    char *p[PIECES];
+    for (int i = 0; i < PIECES; i++)
+        p[i] = malloc(PIECE);
+    QT_CHECK(malloc(PIECE));
+    for (int i = 0; i < PIECES; i++)
+        free(p[i]);
+    uintptr_t end = brk_end();
+    size_t had = 0, top = 160 * K;
+    for (; had < PIECES * PIECE / 2 + top; had += SIZE)
+        QT_CHECK(malloc(SIZE));
+    QT_CHECKF(brk_end() == end, "the break moved by %zu for %zu bytes", brk_end() - end, had);
+}
+
+static char *large[6];
+
+static void *free_large(void *unused)
+{
+    free(large[0]);
+    QT_CHECK(malloc(PIECE) != large[0]);
+    return unused;
+}
+
+QTEST("a large block that another thread frees is not that thread's to keep (M-10, M-32)")
+{
+    pthread_t other;
+    large[0] = malloc(PIECE);
+    QT_CHECK(malloc(1200)); /* between it and top */
+    QT_EQ(pthread_create(&other, NULL, free_large, NULL), 0);
+    QT_EQ(pthread_join(other, NULL), 0);
+    QT_EQ(malloc(PIECE), large[0]);
+}
+
+QTEST_X("what a thread keeps of large blocks is bounded, by their number and their bytes (M-10)",
+        .env = "QUARRY_CONF=decay:0")
+{
+    static const size_t sizes[] = {40 * K, 400 * K};
+    for (int s = 0; s < 2; s++) {
+        char *p[6], *again[6];
+        int kept = 0;
+        mallopt(M_MMAP_THRESHOLD, 32 << 20);
+        for (int i = 0; i < 6; i++)
+            p[i] = malloc(sizes[s]);
+        QT_CHECK(malloc(1200)); /* between the last and top */
+        for (int i = 0; i < 6; i++)
+            free(p[i]); /* those that are not kept become one, and come again from its start */
+        for (int i = 0; i < 6; i++) {
+            again[i] = malloc(sizes[s]);
+            kept += kept == i && again[i] == p[5 - i];
+        }
+        QT_CHECKF(kept == (s ? 2 : 4), "%d blocks of %zu bytes", kept, sizes[s]);
+    }
 }
 
 QTEST("aligned blocks lie side by side, with nothing in front of each (M-05)")
