@@ -27,13 +27,13 @@ int main(void)
     in_use = malloc(100);
     freed = malloc(50000);
     behind = malloc(3000);
-    mapped = malloc(1 << 20);
     for (int i = 0; i < 3; i++)
         fast[i] = malloc(24);
     number = malloc(sizeof *number);
+    free(freed);
+    mapped = malloc(1 << 20); /* for which what the thread keeps of large blocks goes into its bin */
     for (int i = 0; i < 3; i++)
         free(fast[i]);
-    free(freed);
     look();
     free(behind);
     look();
