@@ -148,7 +148,7 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from)
     if (!mem && request < qy_load_relaxed(&t->request_limit)) /* there are no runs */
         mem = take_kept(t, request, clean_from);
     if (!mem)
-        mem = qy_chunk_pop_large(t, request);
+        mem = qy_chunk_pop_large(t, request, QY_ALIGNMENT);
     if (!mem)
         mem = take_uncached(request, clean_from);
     if (mem && QY_UNLIKELY(qy_options.perturb)) {
@@ -205,6 +205,8 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
     }
     void *mem = qy_options.classic ? NULL : qy_chunk_pop_aligned(qy_self, request, alignment);
     if (!mem)
+        mem = qy_chunk_pop_large(qy_self, request, alignment);
+    if (!mem)
         mem = take_aligned_uncached(alignment, request);
     if (mem)
         perturb_taken(mem, request);
@@ -250,7 +252,8 @@ static size_t usable(struct identity id, const void *mem)
 {
     if (id.kind == CELL)
         return qy_class_stride(id.cls) - QY_CELL_HEADER_BYTES;
-    return qy_chunk_usable(qy_mem_chunk(mem));
+    /* It may have been taken a moment ago. */
+    return qy_word_usable(qy_word_in_halves(qy_mem_chunk(mem)));
 }
 
 static void put_home(struct qy_arena *a, void *mem, bool wait)

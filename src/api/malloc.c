@@ -53,6 +53,13 @@ static QY_NOINLINE void *calloc_slow(size_t bytes)
     return mem;
 }
 
+/* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
+static QY_NOINLINE void *calloc_medium(struct qy_tcache *t, size_t bytes)
+{
+    void *mem = QY_LIKELY(!qy_options.classic) ? qy_medium_pop(t, bytes) : NULL;
+    return QY_LIKELY(mem != NULL) ? memset(mem, 0, qy_block_room(mem)) : calloc_slow(bytes);
+}
+
 QY_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -61,6 +68,8 @@ QY_EXPORT void *calloc(size_t count, size_t size)
         return NULL;
     }
     struct qy_tcache *t = qy_self;
+    if (QY_UNLIKELY(!qy_tcache_serves(t, bytes)))
+        return calloc_medium(t, bytes);
     void *mem = qy_tcache_pop(t, bytes);
     if (QY_UNLIKELY(!mem))
         return calloc_slow(bytes);

@@ -104,7 +104,7 @@ QY_INLINE struct qy_sound qy_arena_sound_block(const struct qy_granule *g, const
     if (QY_UNLIKELY(!s.low))
         return s;
     struct qy_chunk *next = qy_chunk_at(qy_mem_chunk(mem), qy_sound_size(s));
-    size_t word = qy_load_relaxed(qy_seal_lower(next)) | (size_t)qy_load_relaxed(qy_seal_upper(next)) << 32;
+    size_t word = qy_word_in_halves(next);
     if (QY_LIKELY(qy_word_behind_sound(next, word)))
         return s;
     const struct qy_arena *a = qy_load_acquire(&g->owner);

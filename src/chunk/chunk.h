@@ -101,11 +101,6 @@ QY_INLINE bool qy_chunk_prev_inuse(const struct qy_chunk *c)
     return (c->size & QY_PREV_INUSE) != 0;
 }
 
-QY_INLINE bool qy_chunk_is_mmapped(const struct qy_chunk *c)
-{
-    return (c->size & QY_IS_MMAPPED) != 0;
-}
-
 QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags, uint32_t mark)
 {
     size_t word = size | tags;
@@ -174,10 +169,10 @@ QY_INLINE void qy_chunk_set_foot(struct qy_chunk *c, size_t size)
     qy_chunk_at(c, size)->prev_size = size;
 }
 
-/* Bytes the program may use of a block: up to the next chunk's size word (M-03), or the end of its mapping. */
-QY_INLINE size_t qy_chunk_usable(const struct qy_chunk *c)
+/* Bytes the program may use of a block with this size word: up to the next chunk's size word (M-03), or the end of its mapping. */
+QY_INLINE size_t qy_word_usable(size_t word)
 {
-    return qy_chunk_size(c) - (qy_chunk_is_mmapped(c) ? QY_HEADER_BYTES : QY_TAG_BYTES);
+    return qy_word_size(word) - (word & QY_IS_MMAPPED ? QY_HEADER_BYTES : QY_TAG_BYTES);
 }
 
 #endif

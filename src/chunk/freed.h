@@ -47,6 +47,12 @@ QY_INLINE uint32_t *qy_seal_upper(struct qy_chunk *c)
     return (uint32_t *)&c->size + 1;
 }
 
+/* The whole word, so read. */
+QY_INLINE size_t qy_word_in_halves(struct qy_chunk *c)
+{
+    return qy_load_relaxed(qy_seal_lower(c)) | (size_t)qy_load_relaxed(qy_seal_upper(c)) << 32;
+}
+
 QY_INLINE bool qy_chunk_is_sealed(struct qy_chunk *c)
 {
     return qy_load_relaxed(qy_seal_upper(c)) >> 31;
@@ -132,7 +138,7 @@ QY_INLINE size_t qy_freed_unsign(void *mem, uint32_t mark)
 /* Of a block past the gate, which lets no sealed one through that is not the program's. */
 QY_INLINE void qy_freed_refuse(const void *mem)
 {
-    if (QY_UNLIKELY(!qy_word_is_sealed(qy_mem_chunk(mem)->size) && qy_freed_is_signed(mem)))
+    if (QY_UNLIKELY(!qy_chunk_is_sealed(qy_mem_chunk(mem)) && qy_freed_is_signed(mem)))
         qy_freed_twice(mem);
 }
 

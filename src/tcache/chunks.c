@@ -354,17 +354,17 @@ static bool push_large(struct qy_tcache *t, void *mem, size_t size)
     return true;
 }
 
-static bool serves(const void *mem, size_t size)
+static bool serves(const void *mem, size_t size, size_t alignment)
 {
     size_t has = qy_chunk_size(qy_mem_chunk(mem));
-    return has >= size && has - size <= size / LARGE_SPARE_PART;
+    return has >= size && has - size <= size / LARGE_SPARE_PART && (uintptr_t)mem % alignment == 0;
 }
 
-static void *take_large(struct qy_tcache *t, size_t size)
+static void *take_large(struct qy_tcache *t, size_t size, size_t alignment)
 {
     struct qy_chunk_stack *stack = &t->chunks[QY_LARGE_CHUNKS];
     void **slot = stack->top;
-    while (slot != stack->base && !serves(slot[-1], size))
+    while (slot != stack->base && !serves(slot[-1], size, alignment))
         slot--;
     if (slot == stack->base)
         return NULL;
@@ -376,11 +376,11 @@ static void *take_large(struct qy_tcache *t, size_t size)
     return mem;
 }
 
-void *qy_chunk_pop_large(struct qy_tcache *t, size_t request)
+void *qy_chunk_pop_large(struct qy_tcache *t, size_t request, size_t alignment)
 {
     if (!t->held[QY_LARGE_CHUNKS] || request <= QY_LARGEST_MEDIUM || !keeps_large(t))
         return NULL;
-    void *mem = take_large(t, qy_chunk_size_for(request));
+    void *mem = take_large(t, qy_chunk_size_for(request), alignment);
     if (!mem)
         flush_large(t, SIZE_MAX);
     return mem;
@@ -393,7 +393,7 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem)
         return push_large(t, mem, size);
     unsigned cls = qy_chunk_class(size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
-    if (!qy_word_is_sealed(qy_mem_chunk(mem)->size))
+    if (!qy_chunk_is_sealed(qy_mem_chunk(mem)))
         must_be_new(stack, mem);
     if (stack->top == stack->limit && !opened(t, cls)) {
         if (stack->limit != stack->base)
@@ -519,10 +519,12 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->mark = t->mark;
     request->stash = NULL;
     request->room = request->ahead = 0;
-    bool one_size = in_bin_of_its_size(request->size);
-    if (!cached(request->size) || (request->alignment && (one_size || request->size % request->alignment)))
+    if (!cached(request->size))
         return;
     learn_from_miss(t);
+    bool one_size = in_bin_of_its_size(request->size);
+    if (request->alignment && (one_size || request->size % request->alignment))
+        return;
     unsigned cls = qy_chunk_class(request->size);
     struct qy_chunk_stack *stack = &t->chunks[cls];
     if (stack->top == stack->limit && !opened(t, cls))

@@ -66,7 +66,7 @@ bool qy_chunk_push(struct qy_tcache *t, void *mem);   /* vetted; false: no place
 size_t qy_chunk_round(size_t size, size_t alignment); /* what a chunk has; alignment 0: any */
 
 /* One of the large blocks freed last, if it fits. NULL: none does, and they went back, so that the arena can make one of them. */
-void *qy_chunk_pop_large(struct qy_tcache *t, size_t request);
+void *qy_chunk_pop_large(struct qy_tcache *t, size_t request, size_t alignment);
 size_t qy_chunk_slots_needed(void);
 void qy_chunks_flush_all(struct qy_tcache *t);
 

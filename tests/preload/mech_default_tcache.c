@@ -4,6 +4,7 @@
  * the bytes of all of them. That a block came from the cache is seen by its address: an arena would have merged it.
  */
 #include "mech_maps.h"
+#include "mech_opaque.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -177,6 +178,21 @@ QTEST_X("however many blocks a thread keeps, malloc_info counts them (M-10, M-41
     QT_CHECKF(kept > 150, "%lu blocks", kept);
 }
 
+QTEST_X("who takes and frees many page-aligned blocks in turns keeps them (M-05, M-10)",
+        .env = "QUARRY_CONF=decay:0")
+{
+    enum { COUNT = 50, SIZE = 20000 };
+    char *blocks[COUNT];
+    for (int turn = 0; turn < 20; turn++) {
+        for (int i = 0; i < COUNT; i++)
+            blocks[i] = aligned_alloc(4096, SIZE);
+        for (int i = 0; i < COUNT; i++)
+            free(blocks[i]);
+    }
+    unsigned long kept = said_to_be_kept();
+    QT_CHECKF(kept > COUNT * 3 / 4, "%lu blocks", kept);
+}
+
 enum { PIECE = 120 * K };
 
 /* A free chunk of the arena's, of so many pieces, used before, which no thread keeps. */
@@ -241,6 +257,22 @@ QTEST("a large block that was just freed serves the next request for as much, or
         free(p);
         QT_CHECKF(malloc(size / 2) != p, "%zu bytes hold a request for half of it", size);
     }
+}
+
+QTEST("a large block serves an aligned request if it is as aligned, and no other (M-05, M-10)")
+{
+    char *p = aligned_alloc(4096, 100 * K), *q = aligned_alloc(4096, 100 * K);
+    free(p);
+    free(q); /* an arena would have made one of them */
+    QT_CHECK(aligned_alloc(4096, 100 * K) == q && aligned_alloc(4096, 100 * K) == p);
+    free(p);
+    QT_EQ(malloc(100 * K), p);
+    do {
+        p = malloc(60 * K);
+        QT_CHECK(malloc(1200)); /* between it and the next */
+    } while ((uintptr_t)p % 4096 == 0);
+    free(p);
+    QT_EQ((uintptr_t)aligned_alloc(4096, 60 * K) % 4096, 0);
 }
 
 QTEST(

@@ -12,6 +12,7 @@
 #define free(p) heap.free(p)
 #define calloc(n, size) heap.calloc(n, size)
 #define realloc(p, n) heap.realloc(p, n)
+#define aligned_alloc(alignment, n) heap.aligned_alloc(alignment, n)
 #define memalign(alignment, n) heap.memalign(alignment, n)
 #define malloc_usable_size(p) heap.malloc_usable_size(p)
 #define malloc_trim(pad) heap.malloc_trim(pad)
