@@ -113,7 +113,7 @@ QTEST("a small heap has no huge pages, even where the kernel makes them unasked"
     }
 }
 
-QTEST_X("a heap of small blocks that are in use grows by huge pages", .env = "QUARRY_CONF=decay:0")
+QTEST_X("a heap of small blocks that are in use grows by huge pages", .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -122,7 +122,8 @@ QTEST_X("a heap of small blocks that are in use grows by huge pages", .env = "QU
     QT_EQ(t.where.start % HUGE_PAGE, 0);
 }
 
-QTEST_X("a heap whose first huge page comes slowly has no more of them", .env = "QUARRY_CONF=decay:0")
+QTEST_X("a heap whose first huge page comes slowly has no more of them",
+        .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -131,14 +132,14 @@ QTEST_X("a heap whose first huge page comes slowly has no more of them", .env = 
     QT_CHECK(!may_become_huge(told_of(last)));
 }
 
-QTEST_X("no huge pages with huge:false", .env = "QUARRY_CONF=decay:0,huge:false")
+QTEST_X("no huge pages without huge:true", .env = "QUARRY_CONF=decay:0")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
     QT_CHECK(!may_become_huge(told_of(fill(64 * M, 500, 1))));
 }
 
-QTEST_X("a heap that is mostly free grows by small pages", .env = "QUARRY_CONF=decay:0")
+QTEST_X("a heap that is mostly free grows by small pages", .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -149,7 +150,8 @@ QTEST_X("a heap that is mostly free grows by small pages", .env = "QUARRY_CONF=d
     QT_CHECKF(t.advice == HUGE_NO, "told %d at %p", t.advice, last);
 }
 
-QTEST_X("threads that use a little of each size do not make a heap dense", .env = "QUARRY_CONF=decay:0")
+QTEST_X("threads that use a little of each size do not make a heap dense",
+        .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -162,7 +164,8 @@ QTEST_X("threads that use a little of each size do not make a heap dense", .env 
     QT_CHECKF(qt_rss_kib() - before < 4 * K, "%ld KiB for %d", qt_rss_kib() - before, 40 * 63 / 2);
 }
 
-QTEST("what was made huge is told no more once it was touched, so that what goes back stays away (M-23)")
+QTEST_X("what was made huge is told no more once it was touched, so that what goes back stays away (M-23)",
+        .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -175,7 +178,8 @@ QTEST("what was made huge is told no more once it was touched, so that what goes
     QT_EQ(told_of(last).advice, HUGE_NO);
 }
 
-QTEST_X("what a huge page brought along and nobody uses goes back (M-23)", .env = "QUARRY_CONF=decay:0")
+QTEST_X("what a huge page brought along and nobody uses goes back (M-23)",
+        .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     need_runs();
@@ -208,7 +212,7 @@ static char *large(size_t bytes, bool filled)
     return p;
 }
 
-QTEST("once a huge page came slowly, no large block has any (M-21)")
+QTEST_X("once a huge page came slowly, no large block has any (M-21)", .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     pace = AHEAD;
@@ -221,7 +225,8 @@ QTEST("once a huge page came slowly, no large block has any (M-21)")
     QT_CHECK(told_of(large(40 * M, true) + HUGE_PAGE).advice != HUGE_YES);
 }
 
-QTEST("one that came slowly among others is a chance, and the block small (M-21)")
+QTEST_X("one that came slowly among others is a chance, and the block small (M-21)",
+        .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     free(large(40 * M, true));
@@ -237,7 +242,8 @@ QTEST("one that came slowly among others is a chance, and the block small (M-21)
     }
 }
 
-QTEST("a large block is huge when the last one like it was filled, and not when it was not (M-21)")
+QTEST_X("a large block is huge when the last one like it was filled, and not when it was not (M-21)",
+        .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     for (int round = 0; round < 3; round++) {
@@ -256,7 +262,8 @@ QTEST("a large block is huge when the last one like it was filled, and not when 
     }
 }
 
-QTEST("a large block is huge when the last one like it is there and filled (M-21)")
+QTEST_X("a large block is huge when the last one like it is there and filled (M-21)",
+        .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     char *first = large(40 * M, true), *second = large(40 * M, false), *third = malloc(40 * M);
@@ -267,7 +274,7 @@ QTEST("a large block is huge when the last one like it is there and filled (M-21
               "of a block of which two bytes were written");
 }
 
-QTEST_X("a large block of the heap is huge until it is freed (M-20)", .env = "QUARRY_CONF=decay:0")
+QTEST_X("a large block of the heap is huge until it is freed (M-20)", .env = "QUARRY_CONF=decay:0,huge:true")
 {
     need_a_kernel_with_huge_pages();
     mallopt(M_MMAP_THRESHOLD, 32 * M);
@@ -282,7 +289,7 @@ QTEST_X("a large block of the heap is huge until it is freed (M-20)", .env = "QU
     QT_EQ(told_of(like + 4 * M).advice, HUGE_NO);
 }
 
-QTEST("a filled large block costs the memory it asked for and no more")
+QTEST_X("a filled large block costs the memory it asked for and no more", .env = "QUARRY_CONF=huge:true")
 {
     need_a_kernel_with_huge_pages();
     free(large(35 * M + 5 * K, true));
@@ -294,7 +301,7 @@ QTEST("a filled large block costs the memory it asked for and no more")
     QT_CHECKF(qt_rss_kib() - before < 512, "%ld KiB are left", qt_rss_kib() - before);
 }
 
-QTEST_X("no large block is huge with huge:false", .env = "QUARRY_CONF=huge:false")
+QTEST("no large block is huge without huge:true")
 {
     free(large(40 * M, true));
     char *p = large(40 * M, true);

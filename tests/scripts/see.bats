@@ -305,7 +305,7 @@ assert sum(v["resident"] for k, v in f.items() if k != "mapped") == f["mapped"][
 
 @test "what is in huge pages is what the kernel says" {
     grep -q '\[never\]' /sys/kernel/mm/transparent_hugepage/enabled && skip "no huge pages here"
-    "$QUARRY_BIN" run -- python3 -c '
+    "$QUARRY_BIN" run --conf huge:true -- python3 -c '
 import time
 blocks = [bytearray(b"x" * (40 << 20)) for _ in range(3)]
 print("0 0 0", flush=True)
