@@ -222,14 +222,21 @@ struct identity {
     struct qy_arena *arena; /* of a chunk */
 };
 
+/* What the program may use of a cell in the zone, when one glance says that it has it, as at a free that hits; 0: look closely. */
+QY_INLINE size_t cell_at_a_glance(const struct qy_tcache *t, const void *mem)
+{
+    size_t stride;
+    /* A thread that never had one of the size has no key for it, which a header must not be. */
+    bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(t, mem, &stride);
+    return sound ? stride - QY_CELL_HEADER_BYTES : 0;
+}
+
 QY_INLINE struct identity identify(const void *mem)
 {
     struct identity id = {.kind = CELL};
     if (qy_zone_has((uintptr_t)mem - QY_CELL_HEADER_BYTES)) {
-        size_t stride;
-        /* A thread that never had one of the size has no key for it, which a header must not be. */
-        bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(qy_self, mem, &stride);
-        id.cls = sound ? qy_class_of_stride(stride) : qy_cell_vet(mem);
+        size_t room = cell_at_a_glance(qy_self, mem);
+        id.cls = room ? qy_class_of_stride(room + QY_CELL_HEADER_BYTES) : qy_cell_vet(mem);
         return id;
     }
     id.arena = qy_arena_vet(mem);
@@ -305,34 +312,26 @@ void qy_block_free_slow(void *mem)
     free_identified(identify(mem), mem);
 }
 
-void qy_block_free_outside(struct qy_tcache *t, void *mem)
+/* Of any pointer outside the zone, what its own size word and the one behind it say. */
+QY_INLINE struct qy_sound sound_at_a_glance(struct qy_tcache *t, const void *mem)
 {
     const struct qy_granule *g = qy_kept_granule(t, mem);
-    struct qy_sound sound = {0};
-    if (QY_LIKELY(g != NULL))
-        sound = qy_arena_sound_block(g, mem);
+    return QY_LIKELY(g != NULL) ? qy_arena_sound_block(g, mem) : (struct qy_sound){0};
+}
+
+void qy_block_free_outside(struct qy_tcache *t, void *mem)
+{
+    struct qy_sound sound = sound_at_a_glance(t, mem);
     if (QY_LIKELY(sound.low != 0) && QY_LIKELY(qy_kept_push(t, mem, sound)))
         qy_tick(t);
     else if (mem)
         qy_block_free_slow(mem);
 }
 
-/* What the program may use of a cell, when one glance says that it has it, as at a free that hits; 0: look closely. */
-QY_INLINE size_t cell_at_a_glance(struct qy_tcache *t, const void *mem)
-{
-    size_t stride;
-    /* A thread that never had one of the size has no key for it, which a header must not be. */
-    bool sound = *qy_cell_header((void *)mem) && qy_tcache_vet(t, mem, &stride);
-    return sound ? stride - QY_CELL_HEADER_BYTES : 0;
-}
-
-/* The same of a chunk. Of NULL, too, nothing can be told. */
+/* What the program may use of a chunk, when one glance says that it has it; 0: look closely. Of NULL, too, nothing can be told. */
 QY_INLINE size_t chunk_at_a_glance(struct qy_tcache *t, const void *mem)
 {
-    const struct qy_granule *g = qy_kept_granule(t, mem);
-    struct qy_sound sound = {0};
-    if (QY_LIKELY(g != NULL))
-        sound = qy_arena_sound_block(g, mem);
+    struct qy_sound sound = sound_at_a_glance(t, mem);
     return sound.low ? qy_sound_size(sound) - QY_TAG_BYTES : 0;
 }
 

@@ -35,7 +35,7 @@ size_t qy_block_usable(const void *mem);
 /* The same of a block that was just taken. */
 size_t qy_block_room(const void *mem);
 
-/* Contents are kept up to the smaller size. NULL: the block is as it was. */
+/* `request` is not 0. Contents are kept up to the smaller size. NULL: the block is as it was. */
 void *qy_block_resize(void *mem, size_t request);
 
 #endif

@@ -195,8 +195,8 @@ QTEST_X("who takes and frees many page-aligned blocks in turns keeps them (M-05,
 
 enum { PIECE = 120 * K };
 
-/* A free chunk of the arena's, of so many pieces, used before, which no thread keeps. */
-static char *used_before(int pieces)
+/* So many pieces side by side, used before and just freed. */
+static char *freed(int pieces)
 {
     char *p[10];
     for (int i = 0; i < pieces; i++) {
@@ -206,8 +206,15 @@ static char *used_before(int pieces)
     QT_CHECK(malloc(PIECE)); /* what stays keeps them out of top */
     for (int i = 0; i < pieces; i++)
         free(p[i]);
-    QT_CHECK(malloc(2 << 20)); /* what none of them serves, so the thread keeps none */
     return p[0];
+}
+
+/* As a free chunk of the arena's, which no thread keeps. */
+static char *used_before(int pieces)
+{
+    char *from = freed(pieces);
+    QT_CHECK(malloc(2 << 20)); /* none of them serves it, so the thread keeps none */
+    return from;
 }
 
 /* Of blocks that follow each other: what the next takes. */
@@ -279,24 +286,14 @@ QTEST(
     "large blocks of a thread are in nobody's way: for one that none of them serves they are merged (M-06, M-10)")
 {
     enum { PIECES = 3 };
-    char *p[PIECES];
-    for (int i = 0; i < PIECES; i++)
-        p[i] = malloc(PIECE);
-    QT_CHECK(malloc(PIECE));
-    for (int i = 0; i < PIECES; i++)
-        free(p[i]);
-    QT_EQ(malloc(PIECES * PIECE - K), p[0]);
+    char *from = freed(PIECES);
+    QT_EQ(malloc(PIECES * PIECE - K), from);
 }
 
 QTEST("before the heap grows for a medium block, a thread's large ones are merged (M-06, M-10)")
 {
     enum { PIECES = 3, SIZE = 10000 };
-    char *p[PIECES];
-    for (int i = 0; i < PIECES; i++)
-        p[i] = malloc(PIECE);
-    QT_CHECK(malloc(PIECE));
-    for (int i = 0; i < PIECES; i++)
-        free(p[i]);
+    freed(PIECES);
     uintptr_t end = brk_end();
     size_t had = 0, top = 160 * K;
     for (; had < PIECES * PIECE / 2 + top; had += SIZE)
