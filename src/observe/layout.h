@@ -11,7 +11,7 @@
 #define QY_LAYOUT_MAGIC_1 UINT64_C(0x1f74756f79616c0a)
 
 /* Changes whenever a structure that the walker reads changes its meaning; `shape` sees what changes their sizes. */
-#define QY_LAYOUT_VERSION 2
+#define QY_LAYOUT_VERSION 3
 
 struct quarry_layout {
     uint64_t magic[2];

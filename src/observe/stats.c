@@ -45,7 +45,7 @@ void qy_run_stats(struct qy_run_stats *stats)
     *stats = (struct qy_run_stats){.runs = zone.taken, .dirty_runs = zone.dirty};
     stats->system_bytes = (zone.taken + zone.dirty) << QY_RUN_SHIFT;
     for (size_t i = 0; i < zone.used_once; i++) {
-        const struct qy_run *run = &qy_zone.runs[i];
+        const struct qy_run *run = qy_run_at(i);
         unsigned cls = qy_load_relaxed(&run->cls);
         if (!qy_load_relaxed(&run->owner) || cls >= QY_CLASSES)
             continue;

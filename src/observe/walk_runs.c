@@ -16,6 +16,12 @@ static uint64_t run_address(const struct qy_walk *w, uint64_t index)
     return w->zone.lo + (index << QY_RUN_SHIFT);
 }
 
+/* The first descriptor lies last (run/zone.h). */
+static uint64_t descriptor_address(const struct qy_walk *w, uint64_t index)
+{
+    return at(w->zone.strides) - (index + 1) * sizeof(struct qy_run);
+}
+
 /* ---- one run ---- */
 
 static void set_bit(uint64_t *bits, unsigned i)
@@ -174,26 +180,36 @@ static void plan_run(struct qy_walk *w, uint64_t index, const struct qy_run *run
 
 /* ---- all of them ---- */
 
+/* So many fit into a window, however it is aligned. */
+#define DESCRIPTORS_AT_ONCE (QY_WALK_WINDOW / sizeof(struct qy_run) - 1)
+
+/* They go downwards in memory, and a window upwards: so the last of some is asked for first. */
+static const struct qy_run *read_descriptor(struct qy_walk *w, uint64_t index, uint64_t count)
+{
+    if (index % DESCRIPTORS_AT_ONCE == 0) {
+        uint64_t last = qy_min(index + DESCRIPTORS_AT_ONCE, count) - 1;
+        (void)qy_window_read(w, &w->heap, descriptor_address(w, last), sizeof(struct qy_run));
+    }
+    return qy_window_read(w, &w->heap, descriptor_address(w, index), sizeof(struct qy_run));
+}
+
 static void walk_descriptors(struct qy_walk *w)
 {
-    /* Headers of cells go into the same copy, so one descriptor at a time is taken out of it. */
-    struct qy_run run;
-    uint64_t most = w->zone.runs_bytes / sizeof run,
-             count = qy_min(w->zone.fresh, w->zone.span >> QY_RUN_SHIFT);
+    uint64_t mapped = (at(w->zone.strides) - w->zone.tables_from) / sizeof(struct qy_run);
+    uint64_t count = qy_min(qy_min(w->zone.fresh, w->zone.span >> QY_RUN_SHIFT), mapped);
     w->heap.bytes = 0;
     if (qy_walk_plans(w) &&
-        qy_walk_need(w, QUARRY_NEED_MARKS, at(w->zone.runs),
-                     at(w->zone.runs) + qy_min(count, most) * sizeof run) < QUARRY_NEED_CELLS)
+        qy_walk_need(w, QUARRY_NEED_MARKS, at(w->zone.strides) - count * sizeof(struct qy_run),
+                     at(w->zone.strides)) < QUARRY_NEED_CELLS)
         return;
-    for (uint64_t i = 0; i < count && i < most; i++) {
-        const struct qy_run *found =
-            qy_window_read(w, &w->heap, at(w->zone.runs) + i * sizeof run, sizeof run);
+    for (uint64_t i = 0; i < count; i++) {
+        const struct qy_run *found = read_descriptor(w, i, count);
         if (!found) {
-            qy_walk_find(w, at(w->zone.runs) + i * sizeof run, false, "unreadable",
+            qy_walk_find(w, descriptor_address(w, i), false, "unreadable",
                          "the descriptors of these runs cannot be read");
             return;
         }
-        memcpy(&run, found, sizeof run);
+        struct qy_run run = *found; /* the next read overwrites it */
         if (qy_walk_plans(w))
             plan_run(w, i, &run);
         else
@@ -204,19 +220,19 @@ static void walk_descriptors(struct qy_walk *w)
 static void walk_free_list(struct qy_walk *w, enum quarry_list_kind kind, const struct qy_run *first)
 {
     struct quarry_list list = {kind, QUARRY_NONE, 0, QY_RUN_BYTES, QY_RUN_BYTES};
-    uint64_t runs = at(w->zone.runs), bytes = w->zone.fresh * sizeof(struct qy_run);
+    uint64_t end = at(w->zone.strides), bytes = w->zone.fresh * sizeof(struct qy_run);
     struct qy_loop loop = {0};
     for (uint64_t address = at(first); address;) {
         struct qy_run *run = &w->copy.runs[0];
-        uint64_t offset = address - runs;
-        if (offset >= bytes || offset % sizeof *run || !qy_walk_read(w, address, run, sizeof *run) ||
-            run->owner || qy_loop_ends(&loop, address)) {
+        uint64_t offset = end - address;
+        if (!offset || offset > bytes || offset % sizeof *run ||
+            !qy_walk_read(w, address, run, sizeof *run) || run->owner || qy_loop_ends(&loop, address)) {
             qy_walk_find(w, address, w->zone.lock.state != 0, QY_CORRUPTED_LIST,
                          "a list of free runs leads here, and no free run is here");
             return;
         }
         if (w->ask->visitor->member)
-            w->ask->visitor->member(w->ask->visitor_context, &list, run_address(w, offset / sizeof *run));
+            w->ask->visitor->member(w->ask->visitor_context, &list, run_address(w, offset / sizeof *run - 1));
         address = at(run->next);
     }
 }
@@ -227,15 +243,15 @@ void qy_walk_runs(struct qy_walk *w)
     if (!z->lo)
         return;
     if (z->lo % QY_RUN_BYTES || z->span % QY_RUN_BYTES || (z->lo + z->span) >> QY_VA_BITS ||
-        at(z->runs) % 64 || z->fresh > z->span >> QY_RUN_SHIFT) {
+        at(z->strides) % 64 || z->tables_from > at(z->strides) || z->fresh > z->span >> QY_RUN_SHIFT) {
         qy_walk_find(w, z->lo, z->lock.state != 0, "corrupted run",
                      "the zone's own figures contradict each other");
         return;
     }
     qy_walk_segment(w, QUARRY_SEGMENT_RUNS, QUARRY_NONE, z->lo, z->lo + (z->fresh << QY_RUN_SHIFT),
                     z->lo + z->span);
-    qy_walk_segment(w, QUARRY_SEGMENT_RUN_DESCRIPTORS, QUARRY_NONE, at(z->runs),
-                    at(z->runs) + z->fresh * sizeof(struct qy_run), at(z->runs) + z->runs_bytes);
+    qy_walk_segment(w, QUARRY_SEGMENT_RUN_DESCRIPTORS, QUARRY_NONE, z->tables_from, at(z->strides),
+                    at(z->strides));
     walk_descriptors(w);
     if (!qy_walk_plans(w)) {
         walk_free_list(w, QUARRY_LIST_DIRTY_RUNS, z->dirty);

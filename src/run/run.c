@@ -65,7 +65,7 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
     run->next = run->prev = NULL;
     run->idle = run->due = 0;
     run->owner = owner;
-    uint16_t *stride = &qy_zone.strides[run - qy_zone.runs];
+    uint16_t *stride = &qy_zone.strides[qy_run_index(run)];
     if (*stride != qy_class_stride(cls)) /* every free reads the line, also of the runs beside it */
         *stride = (uint16_t)qy_class_stride(cls);
     if (run->ready && run->cls == cls) {

@@ -139,14 +139,25 @@ QY_INLINE uint16_t qy_run_all_pages(void)
     return (uint16_t)((1u << (QY_RUN_BYTES / qy_page_bytes)) - 1);
 }
 
+/* The descriptor of the run with this number in the zone, and back. */
+QY_INLINE struct qy_run *qy_run_at(size_t index)
+{
+    return (struct qy_run *)qy_zone.strides - 1 - index;
+}
+
+QY_INLINE size_t qy_run_index(const struct qy_run *run)
+{
+    return (size_t)((const struct qy_run *)qy_zone.strides - 1 - run);
+}
+
 QY_INLINE struct qy_run *qy_run_of(uintptr_t address)
 {
-    return &qy_zone.runs[(address - qy_zone.lo) >> QY_RUN_SHIFT];
+    return qy_run_at((address - qy_zone.lo) >> QY_RUN_SHIFT);
 }
 
 QY_INLINE char *qy_run_base(const struct qy_run *run)
 {
-    return (char *)(qy_zone.lo + ((uintptr_t)(run - qy_zone.runs) << QY_RUN_SHIFT));
+    return (char *)(qy_zone.lo + (qy_run_index(run) << QY_RUN_SHIFT));
 }
 
 QY_INLINE uint64_t *qy_cell_header(void *cell)

@@ -10,10 +10,9 @@
 struct qy_zone qy_zone = {.lock = QY_LOCK_INIT(QY_RANK_ZONE)};
 
 /*
- * Where the zone may lie: in the first half of `range` bytes from `base`, at a multiple of 1 GiB that the secret
- * chooses; its descriptors lie half a range behind, and their strides a quarter behind these. The kernel hands out addresses from the top of the address space
- * downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second place is for
- * machines with 39 address bits.
+ * Where the zone may lie: in the first half of `range` bytes from `base`, in the middle of a GiB that the secret chooses. The kernel hands out
+ * addresses from the top of the address space downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second
+ * place is for machines with 39 address bits.
  */
 static const struct place {
     uintptr_t base;
@@ -26,6 +25,10 @@ static const struct place {
 #define PLACE_STEP ((size_t)1 << 30)
 #define LARGEST_SHARE 4 /* the zone may grow to a quarter of the range */
 
+/* From the first stride to the zone: what the strides can grow to. Both arrays begin in the middle of what one page table maps. */
+#define STRIDES_BEFORE(largest) \
+    (qy_align_up((largest) / QY_RUN_BYTES * sizeof(uint16_t), QY_HUGE_BYTES) + QY_HUGE_BYTES / 2)
+
 /* The zone grows by an eighth of itself, within these: each step is two system calls. */
 #define SMALLEST_STEP ((size_t)2 << 20)
 #define LARGEST_STEP ((size_t)256 << 20)
@@ -37,23 +40,23 @@ static const struct place {
 static size_t largest_span;
 static size_t largest_step = NO_LIMIT; /* see extend_locked */
 
-/* Makes an array that begins at `from`, and of which *have bytes are mapped, as long as `need`. */
-static bool extend_array(void *from, size_t *have, size_t need, const char *name)
-{
-    need = qy_align_up(need, qy_page_bytes);
-    if (need > *have && !qy_pages_map_at((char *)from + *have, need - *have, name))
-        return false;
-    *have = qy_max(*have, need);
-    return true;
-}
-
-static bool map_descriptors(size_t span)
+static bool map_tables(size_t span)
 {
     size_t runs = span >> QY_RUN_SHIFT;
-    return extend_array(qy_zone.runs, &qy_zone.runs_bytes, runs * sizeof *qy_zone.runs,
-                        "quarry: run descriptors") &&
-           extend_array(qy_zone.strides, &qy_zone.strides_bytes, runs * sizeof *qy_zone.strides,
-                        "quarry: run strides");
+    uintptr_t first = (uintptr_t)qy_zone.strides;
+    uintptr_t from = qy_align_down(first - runs * sizeof(struct qy_run), qy_page_bytes);
+    uintptr_t to = qy_align_up(first + runs * sizeof(uint16_t), qy_page_bytes);
+    if (from < qy_zone.tables_from) {
+        if (!qy_pages_map_at((void *)from, qy_zone.tables_from - from, "quarry: run descriptors"))
+            return false;
+        qy_zone.tables_from = from;
+    }
+    if (to > qy_zone.tables_to) {
+        if (!qy_pages_map_at((void *)qy_zone.tables_to, to - qy_zone.tables_to, "quarry: run strides"))
+            return false;
+        qy_zone.tables_to = to;
+    }
+    return true;
 }
 
 static bool is_dense(void)
@@ -78,7 +81,7 @@ static void settle_locked(size_t touched)
 static bool extend_by(size_t step)
 {
     size_t span = qy_zone.span + step;
-    if (span > largest_span || !map_descriptors(span) ||
+    if (span > largest_span || !map_tables(span) ||
         !qy_pages_map_at((char *)qy_zone.lo + qy_zone.span, step, "quarry: runs"))
         return false;
     bool dense = is_dense();
@@ -126,12 +129,10 @@ void qy_zone_init(uint64_t secret)
     qy_lock(&qy_zone.lock);
     for (size_t i = 0; i < sizeof places / sizeof places[0] && !qy_zone.span; i++) {
         size_t half = places[i].range / 2;
-        uintptr_t lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP;
-        qy_zone.lo = lo;
-        qy_zone.runs = (struct qy_run *)(lo + half);
-        qy_zone.strides = (uint16_t *)(lo + half + half / 2);
-        qy_zone.runs_bytes = qy_zone.strides_bytes = 0;
         largest_span = places[i].range / LARGEST_SHARE;
+        qy_zone.lo = places[i].base + secret % (half / PLACE_STEP) * PLACE_STEP + PLACE_STEP / 2;
+        qy_zone.tables_from = qy_zone.tables_to = qy_zone.lo - STRIDES_BEFORE(largest_span);
+        qy_zone.strides = (uint16_t *)(qy_zone.tables_to + qy_page_bytes / 2);
         extend_locked();
     }
     if (!qy_zone.span)
@@ -192,7 +193,7 @@ static struct qy_run *take_locked(unsigned cls, char **huge)
     }
     if (qy_zone.fresh == qy_zone.span >> QY_RUN_SHIFT && !extend_locked())
         return NULL;
-    run = &qy_zone.runs[qy_zone.fresh++];
+    run = qy_run_at(qy_zone.fresh++);
     size_t end = qy_zone.fresh << QY_RUN_SHIFT, from = qy_align_down(end - 1, QY_HUGE_BYTES);
     if (end > qy_zone.resident_to && from >= qy_zone.huge_from && from + QY_HUGE_BYTES <= qy_zone.span) {
         *huge = (char *)qy_zone.lo + from;
@@ -200,8 +201,8 @@ static struct qy_run *take_locked(unsigned cls, char **huge)
     }
     run->stale = end <= qy_zone.resident_to ? qy_run_all_pages() : 0;
     run->ready = 0;
-    qy_zone.strides[run - qy_zone.runs] =
-        0; /* a fresh page that is first read, as in qy_run_start, faults twice */
+    /* A fresh page that is first read, as in qy_run_start, faults twice. */
+    qy_zone.strides[qy_run_index(run)] = 0;
     return run;
 }
 
@@ -318,13 +319,13 @@ size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most)
 static void forget_locked(size_t from)
 {
     for (struct qy_run *run = qy_zone.dirty; run; run = run->next) {
-        if ((size_t)(run - qy_zone.runs) >= from)
+        if (qy_run_index(run) >= from)
             unlist_dirty_locked(run);
     }
     struct qy_run **link = &qy_zone.clean;
     qy_zone.purged = 0;
     for (struct qy_run *run = *link; run; run = run->next) {
-        if ((size_t)(run - qy_zone.runs) >= from)
+        if (qy_run_index(run) >= from)
             continue;
         *link = run;
         link = &run->next;
@@ -337,7 +338,7 @@ bool qy_zone_shrink(void)
 {
     qy_lock(&qy_zone.lock);
     size_t end = qy_zone.fresh;
-    while (end > 0 && !qy_zone.runs[end - 1].owner)
+    while (end > 0 && !qy_run_at(end - 1)->owner)
         end--;
     size_t span = qy_max(end << QY_RUN_SHIFT, QY_RUN_BYTES), old = qy_zone.span;
     bool shrunk = span < old && qy_pages_unmap((char *)qy_zone.lo + span, old - span);
@@ -363,7 +364,7 @@ void qy_zone_check(void)
     qy_lock(&qy_zone.lock);
     size_t owned = 0, dirty = 0, clean = 0;
     for (size_t i = 0; i < qy_zone.fresh; i++)
-        owned += qy_zone.runs[i].owner != NULL;
+        owned += qy_run_at(i)->owner != NULL;
     size_t with_headers = 0;
     const struct qy_run *last = NULL;
     for (const struct qy_run *run = qy_zone.dirty; run; last = run, run = run->next, dirty++) {

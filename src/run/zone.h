@@ -1,9 +1,13 @@
 /*
- * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and the arrays of
- * run descriptors and strides, which lie outside of the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
+ * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and two arrays that
+ * say of each run what it is. These lie before the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
  *
- *      lo                                     lo + span
- *      | run | run | run | ...                | nothing yet: grows this way
+ *              strides                  lo                     lo + span
+ *      <- | 2 1 0 | 0 1 2 | ->          | run 0 | run 1 | ...  | nothing yet: grows this way
+ *      descriptors  strides
+ *
+ * The arrays begin back to back in the middle of a page, and no further from the zone than they must: a tiny process then needs one page for
+ * them, and few page tables, which take longer to make than pages do.
  *
  * The zone lies where the kernel puts nothing unasked, far from everything, so it can grow in place and needs no
  * reservation: the address space of a process is what it uses, and RLIMIT_AS and mlockall() mean what they say. Should
@@ -26,11 +30,11 @@ struct qy_run;
 
 /* What every thread reads, and hardly anybody writes, has a line of its own. */
 struct qy_zone {
-    uintptr_t lo;                     /* never changes; 0: there are no runs */
-    size_t span;                      /* atomic: bytes that are mapped */
-    struct qy_run *runs;              /* one descriptor for each run of the span */
-    uint16_t *strides;                /* and how far apart its cells are */
-    size_t runs_bytes, strides_bytes; /* mapped for these */
+    uintptr_t lo; /* never changes; 0: there are no runs */
+    size_t span;  /* atomic: bytes that are mapped */
+    uint16_t *
+        strides; /* how far apart each run's cells are; before here, the descriptors of runs, the first last */
+    uintptr_t tables_from, tables_to; /* of both arrays, so much is mapped */
 
     struct qy_lock lock QY_ALIGNED(64);
     size_t taken, purged; /* runs in use; free runs whose memory was given back */

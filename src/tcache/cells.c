@@ -283,7 +283,7 @@ static void check_runs_locked(struct qy_tcache *t)
     }
     qy_zone_check();
     for (size_t i = 0; i < runs; i++) {
-        const struct qy_run *run = &qy_zone.runs[i];
+        const struct qy_run *run = qy_run_at(i);
         with_cells += qy_load_relaxed(&run->owner) == t && qy_run_has_cells(run);
     }
     if (in_rings != with_cells)

@@ -86,6 +86,14 @@ def cut_off(program, whole, word):
     assert lost >= len(bins[0]["chunks"]) - 2, f"{lost} of {len(bins[0]['chunks'])} chunks are in no list"
 
 
+DESCRIPTOR_BYTES = 640
+
+
+def descriptors_and_zone(heap):
+    """The first descriptor lies last."""
+    return (next((s for s in heap["segments"] if s["kind"] == kind), None) for kind in ("run descriptors", "runs"))
+
+
 def cases(program, conf):
     """Damage with a name: each is found, and named as docs/messages.md names it."""
     whole = heap_of(program.pid)
@@ -107,9 +115,8 @@ def cases(program, conf):
             must_find(program.damage(segment["from"], word), "corrupted header", "header of a sub-heap")
     if conf == "":
         owned = next(r for r in whole["runs"] if r["state"] == "owned")
-        descriptors = next(s["from"] for s in whole["segments"] if s["kind"] == "run descriptors")
-        zone = next(s["from"] for s in whole["segments"] if s["kind"] == "runs")
-        run = descriptors + (owned["at"] - zone) // 65536 * 640
+        descriptors, zone = descriptors_and_zone(whole)
+        run = descriptors["to"] - ((owned["at"] - zone["from"]) // 65536 + 1) * DESCRIPTOR_BYTES
         must_find(program.damage(run + 16, word), "corrupted run", "owner of a run")
     heap = program.damage(whole["caches"][0]["address"], b"\0" * 4096)
     assert heap, "a cache of zeros"
@@ -118,6 +125,9 @@ def cases(program, conf):
 def anything(program, heap, count):
     """Random words over all of Quarry's own memory. Whatever is said then, it is said in order."""
     places = [s for s in heap["segments"] if s["kind"] != "mapped"]
+    descriptors, zone = descriptors_and_zone(heap)
+    if descriptors:
+        descriptors["from"] = descriptors["to"] - (zone["used_to"] - zone["from"]) // 65536 * DESCRIPTOR_BYTES
     for _ in range(count):
         segment = random.choice(places)
         words = random.choice((1, 1, 2, 64, 512))
