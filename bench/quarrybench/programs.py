@@ -201,15 +201,15 @@ def _sqlite(scale):
 
 def all_programs():
     """(workload, program) of every real program, present or not."""
-    python = ["-S", "-E", _script("mix.py")]
+    script = _script("mix.py")
     rows = [
         ("redis", "redis-server under redis-benchmark", Redis(), False),
         ("sqlite", "sqlite3: inserts, joins, groups in memory",
          Program("sqlite3", "sqlite3", _sqlite), True),
         ("python", "python3: objects, text, JSON",
-         Program(_python(), "python3", lambda s: [_python(), *python, _scaled(8, s)]), True),
+         Program(_python(), "python3", lambda s: [_python(), "-S", "-E", script, _scaled(8, s)]), True),
         ("python-malloc", "the same without Python's own small-object allocator",
-         Program(_python(), "python3", lambda s: [_python(), *python, _scaled(8, s)],
+         Program(_python(), "python3", lambda s: [_python(), "-S", script, _scaled(8, s)],  # -E would ignore the setting
                  ("PYTHONMALLOC=malloc",)), True),
         ("lua", "lua5.4: tables, strings, closures",
          Program("lua5.4", "lua5.4", lambda s: ["lua5.4", _script("mix.lua"), _scaled(12, s)]), True),
