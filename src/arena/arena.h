@@ -32,10 +32,12 @@ struct qy_arena {
     void *inbox_rest;        /* what was taken out of the inbox, and is not dealt with yet */
     size_t system_bytes; /* atomic: got from the kernel and not given back; others may read it for a guess */
     size_t max_system_bytes;
-    unsigned sweep;  /* the bin that is looked at next for chunks to purge; 0: none */
-    bool sweep_aged; /* it was, but not all that is due has gone */
-    size_t top_low;  /* top was never smaller since somebody looked what of it may go */
-    bool some_huge;  /* a block here was to come in huge pages */
+    unsigned sweep;      /* the bin that is looked at next for chunks to purge; 0: none */
+    bool sweep_aged;     /* it was, but not all that is due has gone */
+    size_t top_low;      /* top was never smaller since somebody looked what of it may go, */
+    size_t top_idle;     /* and this is what he found */
+    size_t purged_bytes; /* of free chunks, so much went back; a guess, which is too high at times */
+    bool some_huge;      /* a block here was to come in huge pages */
     struct qy_bins bins;
 };
 
@@ -137,11 +139,14 @@ bool qy_arena_trim(struct qy_arena *a, size_t pad);
  */
 void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most);
 
-/*
- * While others grow: gives long free chunks back that were free already when this was called last, and top, in at most *most calls
- * of the kernel.
- */
-void qy_arena_yield(struct qy_arena *a, unsigned *most);
+/* What memory an arena has, but for what went back of its free chunks; and what of it was idle already when this was asked last. */
+struct qy_use {
+    size_t bytes, idle;
+};
+struct qy_use qy_arena_use(struct qy_arena *a);
+
+/* Gives idle memory back, about *bytes and in at most *most calls of the kernel, and counts both down. */
+void qy_arena_yield(struct qy_arena *a, size_t *bytes, unsigned *most);
 
 /* Empties the fast bins (M-18). */
 void qy_arena_consolidate(struct qy_arena *a);

@@ -25,7 +25,7 @@ void qy_arena_check_top_locked(struct qy_arena *a)
 static void count_system(struct qy_arena *a, size_t more)
 {
     qy_count_add(&a->system_bytes, more);
-    qy_count_fresh(more, a->system_bytes <= a->max_system_bytes);
+    qy_count_fresh(more);
     a->max_system_bytes = qy_max(a->max_system_bytes, a->system_bytes);
     QY_PROBE(TOP, GREW, a->top, more);
 }

@@ -185,8 +185,10 @@ static void *take_and_carve(struct qy_arena *a, struct qy_chunk *c, struct qy_re
 {
     qy_bin_unlink(&a->bins, c);
     QY_PROBE(BLOCK, TOOK, c, qy_chunk_size(c));
-    if (is_purged(c))
-        qy_count_fresh(r->size, true);
+    if (is_purged(c)) {
+        qy_count_fresh(r->size);
+        a->purged_bytes -= qy_min(a->purged_bytes, r->size);
+    }
     return carve(a, c, r);
 }
 

@@ -104,12 +104,13 @@ void qy_arena_trim_if_due_locked(struct qy_arena *a)
 }
 
 /* The pages that lie wholly in the part of a free chunk that holds neither links nor foot. */
-static bool purge_chunk(struct qy_chunk *c)
+static bool purge_chunk(struct qy_arena *a, struct qy_chunk *c)
 {
     uintptr_t from = qy_align_up((uintptr_t)c + sizeof *c, qy_page_bytes);
     uintptr_t to = qy_align_down((uintptr_t)c + qy_chunk_size(c), qy_page_bytes);
     if (from >= to || !qy_pages_purge((void *)from, to - from))
         return false;
+    a->purged_bytes += to - from;
     qy_marks_purge(from + QY_SIZE_IN_MARKS, to); /* behind its own size */
     QY_PROBE(BLOCK, PURGED, from, to - from);
     return true;
@@ -126,7 +127,7 @@ static bool purge_bins_locked(struct qy_arena *a)
     bool any = false;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         for (struct qy_chunk *c = NULL; may_have_pages(a, i) && (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
-            any |= purge_chunk(c);
+            any |= purge_chunk(a, c);
     }
     return any;
 }
@@ -140,13 +141,13 @@ static void set_age(struct qy_chunk *c, size_t age)
 #define BYTES_A_CALL ((size_t)64 << 10)
 
 /* False: it is due, but no call is left. */
-static bool purge_if_due(struct qy_chunk *c, unsigned *most)
+static bool purge_if_due(struct qy_arena *a, struct qy_chunk *c, unsigned *most)
 {
     if ((c->size & QY_AGE_TAGS) != QY_PURGE_DUE)
         return true;
     if (*most == 0)
         return false;
-    if (purge_chunk(c))
+    if (purge_chunk(a, c))
         *most -= (unsigned)qy_min(*most, 1 + qy_chunk_size(c) / BYTES_A_CALL);
     set_age(c, QY_PURGED); /* also when no whole page lies in it */
     return true;
@@ -164,7 +165,7 @@ static bool sweep_bin_locked(struct qy_arena *a, unsigned bin, bool grow_older, 
         size_t age = c->size & QY_AGE_TAGS;
         if (grow_older && age <= QY_SEEN_FREE)
             set_age(c, age ? QY_PURGE_DUE : QY_SEEN_FREE);
-        all &= purge_if_due(c, most);
+        all &= purge_if_due(a, c, most);
     }
     *most -= (unsigned)qy_min(*most, chunks / CHUNKS_A_CALL);
     return all;
@@ -181,24 +182,69 @@ static void sweep_locked(struct qy_arena *a, unsigned *most)
     }
 }
 
-/* What top did not need since this was called last, when it is more than `least`. */
-static void trim_unused_top_locked(struct qy_arena *a, size_t least)
+/* What top did not need since this was asked last. */
+static size_t unused_top_locked(struct qy_arena *a)
 {
     size_t size = qy_arena_top_size(a), unused = qy_min(a->top_low, size);
-    if (unused > qy_options.top_pad + least)
-        qy_arena_trim_top_locked(a, size - unused + qy_options.top_pad);
+    a->top_low = size;
+    return unused - qy_min(unused, qy_options.top_pad);
+}
+
+/* Returns how much went. */
+static size_t cut_top_locked(struct qy_arena *a, size_t bytes)
+{
+    size_t before = a->system_bytes, size = qy_arena_top_size(a);
+    if (bytes)
+        qy_arena_trim_top_locked(a, size - qy_min(bytes, size));
     a->top_low = qy_arena_top_size(a);
+    return before - a->system_bytes;
 }
 
 /* Smaller pieces of idle memory are not worth a call before their time. */
 #define YIELD_FROM ((size_t)64 << 10)
 
-void qy_arena_yield(struct qy_arena *a, unsigned *most)
+/* Of the long free chunks of a bin, adds up what they have, and what of it was free already when somebody looked last. */
+static void look_at_bin_locked(struct qy_arena *a, unsigned bin, struct qy_use *use)
+{
+    for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL;) {
+        size_t age = c->size & QY_AGE_TAGS;
+        use->bytes += qy_chunk_size(c);
+        use->idle += age == QY_SEEN_FREE || age == QY_PURGE_DUE ? qy_chunk_size(c) : 0;
+        if (age != QY_PURGED)
+            set_age(c, age ? QY_PURGE_DUE : QY_SEEN_FREE);
+    }
+}
+
+struct qy_use qy_arena_use(struct qy_arena *a)
+{
+    struct qy_use bins = {0}, use;
+    qy_lock(&a->lock);
+    for (unsigned bin = qy_bin_index(&a->bins, YIELD_FROM); bin < QY_BIN_COUNT - 1; bin++)
+        look_at_bin_locked(a, bin, &bins);
+    /* What goes back merges with what does not, and is taken without a sign; but it lies in long free chunks. */
+    a->purged_bytes = qy_min(a->purged_bytes, bins.bytes);
+    a->top_idle = unused_top_locked(a);
+    use.bytes = a->system_bytes - a->purged_bytes;
+    use.idle = a->top_idle + qy_min(bins.idle, bins.bytes - a->purged_bytes);
+    qy_unlock(&a->lock);
+    return use;
+}
+
+static size_t yield_bin_locked(struct qy_arena *a, unsigned bin, size_t bytes, unsigned *most)
+{
+    size_t before = a->purged_bytes;
+    for (struct qy_chunk *c = NULL;
+         a->purged_bytes - before < bytes && (c = qy_bin_walk(&a->bins, bin, c)) != NULL;)
+        purge_if_due(a, c, most);
+    return a->purged_bytes - before;
+}
+
+void qy_arena_yield(struct qy_arena *a, size_t *bytes, unsigned *most)
 {
     qy_lock(&a->lock);
-    trim_unused_top_locked(a, YIELD_FROM);
-    for (unsigned bin = qy_bin_index(&a->bins, YIELD_FROM); bin < QY_BIN_COUNT - 1 && *most > 0; bin++)
-        sweep_bin_locked(a, bin, true, most);
+    *bytes -= qy_min(*bytes, cut_top_locked(a, qy_min(*bytes, a->top_idle)));
+    for (unsigned bin = qy_bin_index(&a->bins, YIELD_FROM); bin < QY_BIN_COUNT - 1 && *bytes && *most; bin++)
+        *bytes -= qy_min(*bytes, yield_bin_locked(a, bin, *bytes, most));
     qy_unlock(&a->lock);
 }
 
@@ -211,7 +257,7 @@ void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
     if (tick) {
         if (!a->sweep)
             a->sweep = QY_UNSORTED;
-        trim_unused_top_locked(a, 0);
+        cut_top_locked(a, unused_top_locked(a));
         qy_arena_purge_marks_locked(a);
     }
     sweep_locked(a, most);

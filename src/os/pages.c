@@ -32,7 +32,7 @@ static unsigned slow_huge;
 
 size_t qy_page_bytes = 4096;
 unsigned qy_page_shift = 12;
-struct qy_growth qy_growth;
+size_t qy_fresh_bytes QY_ALIGNED(64);
 
 /*
  * The process was started under a filter of system calls, as systemd and containers have them. They know what other allocators call, and may end it

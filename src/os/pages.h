@@ -11,18 +11,12 @@
 QY_OURS size_t qy_page_bytes;   /* set by qy_pages_init; a power of two */
 QY_OURS unsigned qy_page_shift; /* which one: a division takes as long as twenty other instructions */
 
-/* Atomic: bytes taken into use so far that were not resident; and of these, those that had been, and were given back. */
-struct qy_growth {
-    size_t fresh, again;
-} QY_ALIGNED(64);
-QY_OURS struct qy_growth qy_growth;
+/* Atomic: bytes taken into use so far that were not resident. Whoever takes such memory counts it. */
+QY_OURS size_t qy_fresh_bytes;
 
-/* Whoever takes such memory counts it. */
-QY_INLINE void qy_count_fresh(size_t bytes, bool again)
+QY_INLINE void qy_count_fresh(size_t bytes)
 {
-    qy_add_relaxed(&qy_growth.fresh, bytes);
-    if (again)
-        qy_add_relaxed(&qy_growth.again, bytes);
+    qy_add_relaxed(&qy_fresh_bytes, bytes);
 }
 
 void qy_pages_init(void);

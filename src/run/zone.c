@@ -184,7 +184,7 @@ static struct qy_run *take_locked(unsigned cls, char **huge)
         unlist_dirty_locked(run);
         return run;
     }
-    qy_count_fresh(QY_RUN_BYTES, qy_zone.clean != NULL);
+    qy_count_fresh(QY_RUN_BYTES);
     if (qy_zone.clean) {
         run = qy_zone.clean;
         qy_zone.clean = run->next;

@@ -361,6 +361,9 @@ static uint64_t due_ms, rest_ms;
 #define PAUSE_MS 8
 #define PAUSE_FACTOR 8
 
+/* Atomic: the most of the heap that was in use when somebody looked, since the last tick. */
+static size_t used_most;
+
 static void give_old_back(enum qy_purge purge, uint64_t now)
 {
     unsigned most = CALLS_AT_ONCE;
@@ -368,58 +371,52 @@ static void give_old_back(enum qy_purge purge, uint64_t now)
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_tick(a, purge == QY_PURGE_OLD, &most);
     qy_zone_purge(qy_options.decay, &most);
+    if (purge == QY_PURGE_OLD)
+        qy_store_relaxed(&used_most, 0);
     uint64_t after = qy_clock_ms();
     qy_store_relaxed(&rest_ms, most ? 0 : after + PAUSE_MS + PAUSE_FACTOR * (after - now));
 }
 
 /*
- * Atomic: when so much fresh memory has been taken into use, what others had and no longer use goes back for it. A phase of small
- * blocks after one of large ones, and the other way round, would else have both resident for a tick or two.
+ * Atomic: when so much fresh memory has been taken into use, somebody looks. The zone cannot use what the arenas hold, nor the other way round: so
+ * when one of them grows, what is idle in the other goes back, as far as both together are larger than they had to be so far. A phase of small
+ * blocks after one of larger ones would else have both resident for a tick or two; and what goes back beyond that is soon wanted again.
  */
 static size_t fresh_due;
 
 #define GROWTH_AT_LEAST ((size_t)512 << 10)
 #define GROWTH_SHARE 32 /* of the heap */
-
-/* When more than half of the growth was memory that had gone back, it went too soon: the next time comes after twice as much, this often. */
-#define MOST_PATIENCE 2
-
-/* When it happened last; of whoever holds fresh_due at IN_HAND. */
-static struct {
-    size_t fresh, again;
-    uint64_t ms;
-    unsigned patience;
-} last_growth;
 #define IN_HAND SIZE_MAX
 
-static size_t growth_until_next(void)
+static void make_up_for_growth(size_t fresh)
 {
-    size_t heap = qy_zone_stats().used_once << QY_RUN_SHIFT;
-    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
-        heap += qy_load_relaxed(&a->system_bytes);
-    return qy_max(heap / GROWTH_SHARE, GROWTH_AT_LEAST);
-}
-
-static void make_up_for_growth(uint64_t now, size_t fresh)
-{
-    unsigned most = CALLS_AT_ONCE, patience = last_growth.patience;
-    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
-        qy_arena_yield(a, &most);
-    qy_zone_purge(now - last_growth.ms, &most);
-    size_t again = qy_load_relaxed(&qy_growth.again);
-    bool too_soon = again - last_growth.again > (fresh - last_growth.fresh) / 2;
-    last_growth.patience = (unsigned)(too_soon ? qy_min(patience + 1, MOST_PATIENCE) : patience / 2);
-    last_growth.fresh = fresh;
-    last_growth.again = again;
-    last_growth.ms = now;
-    /* Release: last_growth, to who finds this due. */
-    qy_store_release(&fresh_due, fresh + (growth_until_next() << last_growth.patience));
+    static size_t last_zone, last_arenas; /* of whoever holds fresh_due at IN_HAND */
+    struct qy_zone_stats runs = qy_zone_stats();
+    size_t zone = (runs.taken + runs.dirty) << QY_RUN_SHIFT, arenas = 0, idle = runs.dirty << QY_RUN_SHIFT;
+    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next)) {
+        struct qy_use use = qy_arena_use(a);
+        arenas += use.bytes;
+        idle += use.idle;
+    }
+    size_t heap = zone + arenas, used = heap - qy_min(idle, heap);
+    size_t most = qy_max(used, qy_load_relaxed(&used_most)), excess = heap - qy_min(most, heap);
+    qy_store_relaxed(&used_most, most);
+    unsigned calls = CALLS_AT_ONCE;
+    for (struct qy_arena *a = qy_arena_first(); a && zone > last_zone; a = qy_load_acquire(&a->next))
+        qy_arena_yield(a, &excess, &calls);
+    calls = (unsigned)qy_min(calls, excess >> QY_RUN_SHIFT);
+    if (arenas > last_arenas)
+        qy_zone_purge(0, &calls);
+    last_zone = zone;
+    last_arenas = arenas;
+    /* Release: these, to who finds this due. */
+    qy_store_release(&fresh_due, fresh + qy_max(heap / GROWTH_SHARE, GROWTH_AT_LEAST));
 }
 
 void qy_tick_slow(struct qy_tcache *t)
 {
     t->calls_to_look = CALLS_PER_LOOK;
-    size_t fresh = qy_load_relaxed(&qy_growth.fresh);
+    size_t fresh = qy_load_relaxed(&qy_fresh_bytes);
     if (!qy_options.decay || fresh < GROWTH_AT_LEAST)
         return;
     if (t->tick_seen != qy_load_relaxed(&due_ms)) {
@@ -434,7 +431,7 @@ void qy_tick_slow(struct qy_tcache *t)
     } else if (rest && now >= rest && qy_cas_acquire(&rest_ms, &rest, 0)) {
         give_old_back(QY_PURGE_LEFT, now);
     } else if (fresh >= wanted && qy_cas_acquire(&fresh_due, &wanted, IN_HAND)) {
-        make_up_for_growth(now, fresh);
+        make_up_for_growth(fresh);
     }
 }
 
