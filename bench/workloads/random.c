@@ -1,8 +1,9 @@
 /*
- * A load of which everything is a parameter, for those that `./dev bench --random` draws. Each of threads= has slots= blocks of
- * least= to most= bytes, uniform in their logarithm, and replaces them in an order=: random, queue, stack, or batch (all are
- * taken, then all freed). Of 100 replacements, resize= are a realloc; of 100 blocks, zeroed= come from calloc and aligned= from
- * posix_memalign; of 100 that are freed, handed= change places with one of any thread's first. write=0 touches the ends only.
+ * A load of which everything is a parameter, for those that `./dev bench --random` draws. Each of threads= has slots=
+ * blocks of least= to most= bytes, uniform in their logarithm, and replaces them in an order=: random, queue, stack, or
+ * batch (all are taken, then all freed). Of 100 replacements, resize= are a realloc; of 100 blocks, zeroed= come from
+ * calloc and aligned= from posix_memalign; of 100 that are freed, handed= change places with one of any thread's first.
+ * write=0 touches the ends only.
  */
 #include "bench.h"
 

@@ -1,6 +1,6 @@
 /*
- * What libquarry-play.so tells of its calls: one event for each decision, in their order. That library is the allocator built for
- * `quarry play` (docs/play.md); the others tell nothing. The names and numbers may change with every version.
+ * What libquarry-play.so tells of its calls: one event for each decision, in their order. That library is the allocator
+ * built for `quarry play` (docs/play.md); the others tell nothing. The names and numbers may change with every version.
  */
 #ifndef QUARRY_PROBE_H
 #define QUARRY_PROBE_H

@@ -1,8 +1,8 @@
 /*
  * Quarry: a memory allocator that can be looked into.
  *
- * Linking or preloading libquarry replaces malloc and its family, and C++'s operator new and delete; nothing of this header
- * is needed for that. Every function is safe to call from any thread.
+ * Linking or preloading libquarry replaces malloc and its family, and C++'s operator new and delete; nothing of this
+ * header is needed for that. Every function is safe to call from any thread.
  */
 #ifndef QUARRY_QUARRY_H
 #define QUARRY_QUARRY_H
@@ -23,8 +23,8 @@ extern "C" {
 const char *quarry_version(void);
 
 /*
- * A program may carry its own options: define `const char *quarry_conf = "name:value,...";`. QUARRY_CONF in the environment
- * overrules them. docs/options.md lists the options.
+ * A program may carry its own options: define `const char *quarry_conf = "name:value,...";`. QUARRY_CONF in the
+ * environment overrules them. docs/options.md lists the options.
  */
 extern const char *quarry_conf;
 

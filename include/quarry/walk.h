@@ -2,9 +2,9 @@
  * Walking a heap: one walker for the own process, for another one, and for what is left of one.
  *
  * The walker reads through a callback, so it does not care where the memory is: in this process, behind
- * process_vm_readv(2), in a core file, in a copy. It writes nothing, takes no lock and allocates nothing; what it needs, the
- * caller gives. Nothing it reads is believed before it is checked, every loop is bounded, and what cannot be believed becomes
- * a finding: then what depends on it is left out, and the walk goes on.
+ * process_vm_readv(2), in a core file, in a copy. It writes nothing, takes no lock and allocates nothing; what it
+ * needs, the caller gives. Nothing it reads is believed before it is checked, every loop is bounded, and what cannot be
+ * believed becomes a finding: then what depends on it is left out, and the walk goes on.
  */
 #ifndef QUARRY_WALK_H
 #define QUARRY_WALK_H
@@ -18,8 +18,8 @@ extern "C" {
 #endif
 
 /*
- * Copies [address, address + length) of the heap's process to `buffer`. Returns how many bytes from `address` on could be
- * read, 0 to `length`.
+ * Copies [address, address + length) of the heap's process to `buffer`. Returns how many bytes from `address` on could
+ * be read, 0 to `length`.
  */
 typedef size_t quarry_read(void *context, uint64_t address, void *buffer, size_t length);
 
@@ -208,15 +208,15 @@ struct quarry_walk {
 };
 
 /*
- * Walks the heap and calls the visitor for what is there: heap, arenas, caches with their stacks, lists, segments with their
- * chunks, runs, mapped blocks; findings wherever they turn up.
+ * Walks the heap and calls the visitor for what is there: heap, arenas, caches with their stacks, lists, segments with
+ * their chunks, runs, mapped blocks; findings wherever they turn up.
  *
- * With visitor->need, the walk only says what it would read beside caches and lists, and calls nothing else but heap, arena and
- * cache: for who wants to copy it all while the process stands still, and walk later. What need returns of marks is the last kind
- * that is to be said of their blocks; QUARRY_NEED_MARKS itself: nothing, and they are not read.
+ * With visitor->need, the walk only says what it would read beside caches and lists, and calls nothing else but heap,
+ * arena and cache: for who wants to copy it all while the process stands still, and walk later. What need returns of
+ * marks is the last kind that is to be said of their blocks; QUARRY_NEED_MARKS itself: nothing, and they are not read.
  *
- * The heap should stand still. When it does not (a walk of the own process with other threads running), nothing breaks, but
- * parts are from different moments, and findings may be wrong.
+ * The heap should stand still. When it does not (a walk of the own process with other threads running), nothing breaks,
+ * but parts are from different moments, and findings may be wrong.
  *
  * Thread-safe; a signal handler may call it. errno is not changed.
  */
@@ -229,8 +229,8 @@ enum quarry_walk_status quarry_check_layout(quarry_read *read, void *read_contex
 const char *quarry_walk_status_text(enum quarry_walk_status status);
 
 /*
- * The descriptor of this process's library. Its contents are the walker's business; quarry_find_layout finds one in the `bytes` at
- * `memory`, which were copied from `address` of a process, and returns its address there, or 0.
+ * The descriptor of this process's library. Its contents are the walker's business; quarry_find_layout finds one in the
+ * `bytes` at `memory`, which were copied from `address` of a process, and returns its address there, or 0.
  */
 struct quarry_layout;
 extern struct quarry_layout quarry_layout;

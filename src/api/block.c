@@ -215,14 +215,20 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
 
 enum kind { CELL, CHUNK, MAPPED };
 
-/* What a pointer is. Every pointer of the program passes here or through qy_tcache_push. A chunk may still be signed: kept, so free. */
+/*
+ * What a pointer is. Every pointer of the program passes here or through qy_tcache_push. A chunk may still be signed:
+ * kept, so free.
+ */
 struct identity {
     enum kind kind;
     unsigned cls;           /* of a cell */
     struct qy_arena *arena; /* of a chunk */
 };
 
-/* What the program may use of a cell in the zone, when one glance says that it has it, as at a free that hits; 0: look closely. */
+/*
+ * What the program may use of a cell in the zone, when one glance says that it has it, as at a free that hits; 0: look
+ * closely.
+ */
 QY_INLINE size_t cell_at_a_glance(const struct qy_tcache *t, const void *mem)
 {
     size_t stride;
@@ -328,7 +334,10 @@ void qy_block_free_outside(struct qy_tcache *t, void *mem)
         qy_block_free_slow(mem);
 }
 
-/* What the program may use of a chunk, when one glance says that it has it; 0: look closely. Of NULL, too, nothing can be told. */
+/*
+ * What the program may use of a chunk, when one glance says that it has it; 0: look closely. Of NULL, too, nothing can
+ * be told.
+ */
 QY_INLINE size_t chunk_at_a_glance(struct qy_tcache *t, const void *mem)
 {
     struct qy_sound sound = sound_at_a_glance(t, mem);
@@ -356,8 +365,8 @@ size_t qy_block_room(const void *mem)
 }
 
 /*
- * Who grows a block a little will do so again: it gets a quarter more than it had, so that growing by small steps copies each
- * byte a few times and not once a step. What it does not use then stays its own.
+ * Who grows a block a little will do so again: it gets a quarter more than it had, so that growing by small steps
+ * copies each byte a few times and not once a step. What it does not use then stays its own.
  */
 #define GROWTH_PART 4
 #define GROWTH_FROM ((size_t)1024)
@@ -390,8 +399,8 @@ static bool may_stay(struct identity id, size_t have, size_t request)
 }
 
 /*
- * So much is rather copied. To grow, into a block that the thread keeps: that is likely in the cache of the processor, and what lies behind is
- * not. To shrink, always: what would be cut off in place is a hole between blocks that stay.
+ * So much is rather copied. To grow, into a block that the thread keeps: that is likely in the cache of the processor,
+ * and what lies behind is not. To shrink, always: what would be cut off in place is a hole between blocks that stay.
  */
 #define COPY_RATHER ((size_t)8192)
 

@@ -1,9 +1,9 @@
 /*
- * C++ operators new and delete (M-40), in C, by their mangled names, so that the library needs no C++ runtime. What throws is
- * taken from the program's own runtime through weak references; a program without one cannot call these.
+ * C++ operators new and delete (M-40), in C, by their mangled names, so that the library needs no C++ runtime. What
+ * throws is taken from the program's own runtime through weak references; a program without one cannot call these.
  *
- * A program may replace any of them, and the default forms must then go through its own ([new.delete]): so all are weak,
- * array forms call the scalar ones, sized ones the unsized. The nothrow forms of new are in nothrow_shared.c.
+ * A program may replace any of them, and the default forms must then go through its own ([new.delete]): so all are
+ * weak, array forms call the scalar ones, sized ones the unsized. The nothrow forms of new are in nothrow_shared.c.
  */
 #include <stdlib.h>
 

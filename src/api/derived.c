@@ -1,7 +1,7 @@
 /*
- * Functions that are other ones by another name (M-40). A program may bring a malloc, realloc and free of its own, as browsers do, and
- * none of these; then its blocks are its own here, too, as with libc's. So they go by the names, wherever these lead in this
- * process: they must not be in the file that defines them.
+ * Functions that are other ones by another name (M-40). A program may bring a malloc, realloc and free of its own, as
+ * browsers do, and none of these; then its blocks are its own here, too, as with libc's. So they go by the names,
+ * wherever these lead in this process: they must not be in the file that defines them.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /*
- * fork (M-34): the forking thread holds every lock while the process is copied, so the child's arenas, zone and registers
- * are whole, and so are the runs of the other threads. Their stacks may be caught in the middle of anything: the child
- * forgets them, with the few blocks they hold.
+ * fork (M-34): the forking thread holds every lock while the process is copied, so the child's arenas, zone and
+ * registers are whole, and so are the runs of the other threads. Their stacks may be caught in the middle of anything:
+ * the child forgets them, with the few blocks they hold.
  *
- * A process without other threads needs none of that, and must not have it: there, fork may be called by the handler of a signal
- * that interrupted a call of ours, or a fork, which would be waited for by itself.
+ * A process without other threads needs none of that, and must not have it: there, fork may be called by the handler of
+ * a signal that interrupted a call of ours, or a fork, which would be waited for by itself.
  */
 #include "api/fork.h"
 
@@ -13,7 +13,9 @@
 #include "segment/mapped.h"
 #include "tcache/roster.h"
 
-/* glibc exports these; no header has the last three. Where they are missing, there may be threads, and nothing to hold. */
+/*
+ * glibc exports these; no header has the last three. Where they are missing, there may be threads, and nothing to hold.
+ */
 extern char __libc_single_threaded __attribute__((weak));
 void _IO_list_lock(void) __attribute__((weak));
 void _IO_list_unlock(void) __attribute__((weak));
@@ -31,7 +33,10 @@ void qy_before_fork(void)
 {
     if (qy_fork_is_alone())
         return;
-    /* fork takes it, too, after this handler: too late, as who has a stream may wait for us and be waited for by who has the list. */
+    /*
+     * fork takes it, too, after this handler: too late, as who has a stream may wait for us and be waited for by who
+     * has the list.
+     */
     if (_IO_list_lock)
         _IO_list_lock();
     qy_roster_lock();

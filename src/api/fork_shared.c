@@ -1,8 +1,8 @@
 /*
- * Our handlers must be the first that are registered: then they run last before the fork, when those of the program, which may
- * allocate, or wait for a thread that does, are done. To register them at start-up costs every process 130 KiB of libc's pages, and
- * most never fork. Here they are registered before the program forks with other threads about, or registers its own
- * (docs/decisions/0009-fork.md).
+ * Our handlers must be the first that are registered: then they run last before the fork, when those of the program,
+ * which may allocate, or wait for a thread that does, are done. To register them at start-up costs every process 130
+ * KiB of libc's pages, and most never fork. Here they are registered before the program forks with other threads about,
+ * or registers its own (docs/decisions/0009-fork.md).
  *
  * Not seen here are libc's own forks, in system, popen and posix_spawn: their child runs nothing of ours.
  */
@@ -24,9 +24,9 @@ int __register_atfork(handler *before, handler *parent, handler *child, void *li
 pid_t __fork(void);
 
 /*
- * The next ones behind ours: libc's, or those of another library that stands before it. Atomic; all are looked up at start-up, since dlsym
- * takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. Who forks before that, in the constructor of another library,
- * is alone, and looks for itself.
+ * The next ones behind ours: libc's, or those of another library that stands before it. Atomic; all are looked up at
+ * start-up, since dlsym takes a lock of the dynamic linker: another thread may hold it and wait for one that forks. Who
+ * forks before that, in the constructor of another library, is alone, and looks for itself.
  */
 static struct {
     void *register_atfork, *fork, *forkpty, *daemon;

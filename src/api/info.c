@@ -1,6 +1,6 @@
 /*
- * What the heap looks like (M-41): mallinfo, malloc_stats, malloc_info. Same meaning as in glibc's manual; blocks in thread
- * caches are free here, which they are, where glibc counts them as in use.
+ * What the heap looks like (M-41): mallinfo, malloc_stats, malloc_info. Same meaning as in glibc's manual; blocks in
+ * thread caches are free here, which they are, where glibc counts them as in use.
  */
 #include <errno.h>
 #include <malloc.h>

@@ -60,8 +60,8 @@ void qy_init_slow(void)
 }
 
 /*
- * Where a report goes. Many programs close stderr when they end, to see whether all of it was written. Some close all files, and may have one of their
- * own by that number then: it is known by what it was.
+ * Where a report goes. Many programs close stderr when they end, to see whether all of it was written. Some close all
+ * files, and may have one of their own by that number then: it is known by what it was.
  */
 static int report_fd = -1;
 static struct stat report_file;
@@ -71,7 +71,8 @@ static struct stat report_file;
 
 static __attribute__((constructor)) void init_at_load(void)
 {
-    qy_init_slow(); /* it is hardly ever done; and who takes the lock first touches a fresh page with a write, for one fault and not two */
+    /* It is hardly ever done; and who locks first touches a fresh page with a write, for one fault and not two. */
+    qy_init_slow();
     if (qy_options.stats)
         report_fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
     if (report_fd >= 0)

@@ -1,10 +1,12 @@
 /*
- * The nothrow forms of operator new (M-40). They call the throwing ones, which the program may have replaced, and return NULL for
- * whatever these or a new_handler throw. C cannot catch that. So where there may be something to catch, the C++ runtime's own forms do it, which
- * are found in its table of symbols: by name one might find those of another allocator that the program is linked with.
+ * The nothrow forms of operator new (M-40). They call the throwing ones, which the program may have replaced, and
+ * return NULL for whatever these or a new_handler throw. C cannot catch that. So where there may be something to catch,
+ * the C++ runtime's own forms do it, which are found in its table of symbols: by name one might find those of another
+ * allocator that the program is linked with.
  *
- * For the same reason they are here at all, and not left to the runtime: another allocator's forms come before the runtime's, and its blocks
- * would come to our operator delete. An archive is linked with one allocator, and leaves them to the runtime.
+ * For the same reason they are here at all, and not left to the runtime: another allocator's forms come before the
+ * runtime's, and its blocks would come to our operator delete. An archive is linked with one allocator, and leaves them
+ * to the runtime.
  */
 #include "api/block.h"
 #include "api/cxx.h"

@@ -1,8 +1,9 @@
 /*
- * A library opened with RTLD_DEEPBIND looks for a name in itself and in what it is linked with first: it finds libc's malloc and free, not
- * ours, and sooner or later frees a block of the one with the other. So before such a library is first opened, libc's own
- * table of symbols is made to say that malloc, free and the like are ours: for who looks there from then on. Whatever else the
- * library wants to find elsewhere than the program does is as it was (docs/decisions/0019-deepbind.md).
+ * A library opened with RTLD_DEEPBIND looks for a name in itself and in what it is linked with first: it finds libc's
+ * malloc and free, not ours, and sooner or later frees a block of the one with the other. So before such a library is
+ * first opened, libc's own table of symbols is made to say that malloc, free and the like are ours: for who looks there
+ * from then on. Whatever else the library wants to find elsewhere than the program does is as it was
+ * (docs/decisions/0019-deepbind.md).
  */
 #include "api/redirect.h"
 
@@ -50,8 +51,8 @@ struct redirection {
 };
 
 /*
- * Whatever we export and libc does, too, in all versions; but not dlopen: another thread may be looking for the one behind ours, and would find ours. Who
- * calls libc's finds the rest in the table by then.
+ * Whatever we export and libc does, too, in all versions; but not dlopen: another thread may be looking for the one
+ * behind ours, and would find ours. Who calls libc's finds the rest in the table by then.
  */
 static void redirect_name(ElfW(Sym) * symbol, const char *name, void *context)
 {

@@ -1,9 +1,11 @@
 /*
- * Who puts a filter of system calls upon himself says so by prctl first: that he wants no more privileges, which lets anybody have a filter, or the
- * filter itself. So libquarry.so stands before it, and learns of it (os/sandbox.h). A program that is linked with libquarry.a, or makes the system call
- * without libc, is not seen; nor are filters that were there when the program began (docs/decisions/0024-sandboxes.md).
+ * Who puts a filter of system calls upon himself says so by prctl first: that he wants no more privileges, which lets
+ * anybody have a filter, or the filter itself. So libquarry.so stands before it, and learns of it (os/sandbox.h). A
+ * program that is linked with libquarry.a, or makes the system call without libc, is not seen; nor are filters that
+ * were there when the program began (docs/decisions/0024-sandboxes.md).
  *
- * What is behind it is one system call, which is made here: children of a fork call prctl, where one must not look for libc's.
+ * What is behind it is one system call, which is made here: children of a fork call prctl, where one must not look for
+ * libc's.
  */
 #include <stdarg.h>
 #include <sys/prctl.h>

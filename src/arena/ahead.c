@@ -1,6 +1,6 @@
 /*
- * Faulting ahead (docs/decisions/0021-faulting-ahead.md): while an arena grows, the pages of its top come several at a time, before blocks are
- * cut from them.
+ * Faulting ahead (docs/decisions/0021-faulting-ahead.md): while an arena grows, the pages of its top come several at a
+ * time, before blocks are cut from them.
  */
 #include "arena/internal.h"
 #include "options/options.h"

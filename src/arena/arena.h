@@ -66,14 +66,15 @@ QY_INLINE struct qy_arena *qy_arena_of(const void *mem)
 }
 
 /*
- * Gives `count` blocks back that qy_arena_vet passed and that were signed since, so that they look free to who looks in. When another thread is busy in the arena, `wait` says whether to wait
- * or to leave the blocks in the inbox.
+ * Gives `count` blocks back that qy_arena_vet passed and that were signed since, so that they look free to who looks
+ * in. When another thread is busy in the arena, `wait` says whether to wait or to leave the blocks in the inbox.
  */
 void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark, bool wait);
 
 /*
- * The same of blocks that a thread of another arena kept. Into an empty inbox they are left as they are, for the threads that work here
- * (qy_arena_collect). Where something lies there still, nobody may come for it: all of it is put back, so that it does not grow.
+ * The same of blocks that a thread of another arena kept. Into an empty inbox they are left as they are, for the
+ * threads that work here (qy_arena_collect). Where something lies there still, nobody may come for it: all of it is put
+ * back, so that it does not grow.
  */
 void qy_arena_leave_at(struct qy_arena *a, void *const *blocks, unsigned count, uint32_t mark);
 
@@ -96,8 +97,8 @@ QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
 }
 
 /*
- * What of a sealed block can be told without a lock, the word behind it included; low 0: qy_arena_vet_slow finds out. Its word can be
- * read: it lies in granule `g`.
+ * What of a sealed block can be told without a lock, the word behind it included; low 0: qy_arena_vet_slow finds out.
+ * Its word can be read: it lies in granule `g`.
  */
 QY_INLINE struct qy_sound qy_arena_sound_block(const struct qy_granule *g, const void *mem)
 {
@@ -118,9 +119,9 @@ QY_INLINE struct qy_sound qy_arena_sound_block(const struct qy_granule *g, const
 struct qy_arena *qy_arena_vet_slow(const void *mem);
 
 /*
- * Any pointer may be brought here. Its arena when it is a block in use whose tags and whose neighbours' tags are what they
- * should be; NULL when no arena's memory is there. Anything else is fatal. Not looked at: whether the block is free and signed
- * (chunk/freed.h). Who frees it signs it, and learns it then.
+ * Any pointer may be brought here. Its arena when it is a block in use whose tags and whose neighbours' tags are what
+ * they should be; NULL when no arena's memory is there. Anything else is fatal. Not looked at: whether the block is
+ * free and signed (chunk/freed.h). Who frees it signs it, and learns it then.
  */
 QY_INLINE struct qy_arena *qy_arena_vet(const void *mem)
 {
@@ -134,12 +135,15 @@ QY_INLINE struct qy_arena *qy_arena_vet(const void *mem)
 bool qy_arena_trim(struct qy_arena *a, size_t pad);
 
 /*
- * Gives back what was free since the last tick: the part of top that was not needed, and pages inside free chunks, in at most *most
- * calls of the kernel. What is left over is due when it is called again, without `tick`.
+ * Gives back what was free since the last tick: the part of top that was not needed, and pages inside free chunks, in
+ * at most *most calls of the kernel. What is left over is due when it is called again, without `tick`.
  */
 void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most);
 
-/* What memory an arena has, but for what went back of its free chunks; and what of it was idle already when this was asked last. */
+/*
+ * What memory an arena has, but for what went back of its free chunks; and what of it was idle already when this was
+ * asked last.
+ */
 struct qy_use {
     size_t bytes, idle;
 };

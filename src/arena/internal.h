@@ -37,7 +37,10 @@ bool qy_arena_grow_locked(struct qy_arena *a, size_t size);
 /* In the segment that top lies in now, nothing was used from here on. */
 void qy_arena_set_clean_locked(struct qy_arena *a, uintptr_t from);
 
-/* Before `size` bytes are cut off top, which is large enough: makes them resident, and what comes next, when they will be used. */
+/*
+ * Before `size` bytes are cut off top, which is large enough: makes them resident, and what comes next, when they will
+ * be used.
+ */
 void qy_arena_fault_ahead_locked(struct qy_arena *a, size_t size);
 
 /* Cuts `size` bytes off top, which is large enough. */

@@ -26,7 +26,9 @@ static struct qy_chunk *free_chunk_before(struct qy_chunk *c)
     return prev;
 }
 
-/* A long free chunk stays old when little is added to it, so that a steady load at its edge does not keep it resident. */
+/*
+ * A long free chunk stays old when little is added to it, so that a steady load at its edge does not keep it resident.
+ */
 static size_t age_of_larger(const struct qy_chunk *neighbour, size_t size)
 {
     return qy_chunk_size(neighbour) > size && (neighbour->size & QY_AGE_TAGS) ? QY_SEEN_FREE : 0;
@@ -120,8 +122,8 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
 }
 
 /*
- * The inbox: a stack that any thread pushes to and only the holder of the lock empties, all at once, so no ABA. The link
- * stands in the first word of the block, hidden by the secret and checked when it is read back.
+ * The inbox: a stack that any thread pushes to and only the holder of the lock empties, all at once, so no ABA. The
+ * link stands in the first word of the block, hidden by the secret and checked when it is read back.
  */
 static void link_to(void *mem, const void *next)
 {
@@ -189,7 +191,10 @@ void qy_arena_drain_locked(struct qy_arena *a)
     }
 }
 
-/* A block that was signed, out of the hands of who has this mark; `last` was taken before it, and is marked in use still. */
+/*
+ * A block that was signed, out of the hands of who has this mark; `last` was taken before it, and is marked in use
+ * still.
+ */
 static struct qy_chunk *taken_locked(void *mem, uint32_t mark, const struct qy_chunk *last)
 {
     struct qy_chunk *c = qy_mem_chunk(mem);
@@ -212,8 +217,8 @@ static void absorb_locked(struct qy_chunk *front, struct qy_chunk *back)
 }
 
 /*
- * Blocks that were taken one after the other often come back so. Two that lie side by side, and would merge, do it before they are filed:
- * both are nobody's, and marked in use. False: they do not.
+ * Blocks that were taken one after the other often come back so. Two that lie side by side, and would merge, do it
+ * before they are filed: both are nobody's, and marked in use. False: they do not.
  */
 static bool join_locked(struct qy_chunk **first, struct qy_chunk *c)
 {

@@ -297,7 +297,10 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-/* ptmalloc asks this of the room an aligned block is cut from; and then maps such a block each time, as what it frees is smaller (M-22). */
+/*
+ * ptmalloc asks this of the room an aligned block is cut from; and then maps such a block each time, as what it frees
+ * is smaller (M-22).
+ */
 static bool is_large(const struct qy_request *r)
 {
     size_t size = qy_options.classic ? needed(r) : qy_max(r->size, r->alignment);
@@ -305,8 +308,8 @@ static bool is_large(const struct qy_request *r)
 }
 
 /*
- * ptmalloc cuts a large request from top when top happens to suffice. In the default profile it is mapped (M-21), unless
- * that part of top is resident anyway.
+ * ptmalloc cuts a large request from top when top happens to suffice. In the default profile it is mapped (M-21),
+ * unless that part of top is resident anyway.
  */
 static bool may_come_from_top(const struct qy_arena *a, const struct qy_request *r)
 {

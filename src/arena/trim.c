@@ -203,7 +203,9 @@ static size_t cut_top_locked(struct qy_arena *a, size_t bytes)
 /* Smaller pieces of idle memory are not worth a call before their time. */
 #define YIELD_FROM ((size_t)64 << 10)
 
-/* Of the long free chunks of a bin, adds up what they have, and what of it was free already when somebody looked last. */
+/*
+ * Of the long free chunks of a bin, adds up what they have, and what of it was free already when somebody looked last.
+ */
 static void look_at_bin_locked(struct qy_arena *a, unsigned bin, struct qy_use *use)
 {
     for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL;) {

@@ -1,6 +1,7 @@
 /*
- * The gate through which every pointer passes that a program says is a block of an arena. Sealed ones pass by their seal (chunk/sound.h),
- * others on what the marks say close by, without a lock; at all others, and those at the edge of a granule, it looks closely.
+ * The gate through which every pointer passes that a program says is a block of an arena. Sealed ones pass by their
+ * seal (chunk/sound.h), others on what the marks say close by, without a lock; at all others, and those at the edge of
+ * a granule, it looks closely.
  */
 #include "arena/internal.h"
 #include "base/message.h"
@@ -32,8 +33,8 @@ QY_INLINE bool prev_sound(const struct qy_chunk *c, size_t word)
 }
 
 /*
- * What is not sealed, or lies below such a chunk. NULL: it is no sound block, or another thread is just changing what was looked at, or
- * it cannot be told from here.
+ * What is not sealed, or lies below such a chunk. NULL: it is no sound block, or another thread is just changing what
+ * was looked at, or it cannot be told from here.
  */
 static struct qy_arena *arena_if_sound(const void *mem)
 {

@@ -32,7 +32,9 @@ QY_INLINE unsigned qy_high_bit(uint64_t n)
     return (unsigned)__builtin_clzll(n) ^ 63u; /* one instruction, where 63 - … is three */
 }
 
-/* Not the builtin, which without an instruction for it is a function of the compiler's library, in a page of its own. */
+/*
+ * Not the builtin, which without an instruction for it is a function of the compiler's library, in a page of its own.
+ */
 QY_INLINE unsigned qy_count_bits(uint64_t n)
 {
     n -= n >> 1 & 0x5555555555555555u;

@@ -23,7 +23,10 @@
 #define QY_HEAD_USED __attribute__((section(".bss.head")))
 #define QY_ALIGNED(n) __attribute__((aligned(n)))
 
-/* One more name of a function, of the same file. What is known of the function holds for it: gcc wants to hear that, clang has no word for it. */
+/*
+ * One more name of a function, of the same file. What is known of the function holds for it: gcc wants to hear that,
+ * clang has no word for it.
+ */
 #if __has_attribute(copy)
 #define QY_ALIAS(function) __attribute__((alias(#function), copy(function)))
 #else
@@ -38,7 +41,9 @@
 /* What the compiler cannot see. */
 #define QY_ASSUME(cond) ((cond) ? (void)0 : __builtin_unreachable())
 
-/* The compiler knows no longer where `variable` came from, so it computes anew what an address can contain for nothing. */
+/*
+ * The compiler knows no longer where `variable` came from, so it computes anew what an address can contain for nothing.
+ */
 #define QY_HIDE(variable) __asm__("" : "+r"(variable))
 
 /* `variable` stands where a function returns it from now on, and need not be moved there at the end. */
@@ -48,7 +53,10 @@
 #define QY_RETURNED(variable) ((void)0)
 #endif
 
-/* word -= n, of 32 bits, n constant; whether that borrowed. In place where the machine can: compilers load, subtract and store. */
+/*
+ * word -= n, of 32 bits, n constant; whether that borrowed. In place where the machine can: compilers load, subtract
+ * and store.
+ */
 #if defined(__x86_64__)
 #define QY_SUB_BORROWS(word, n)                                                  \
     ({                                                                           \
@@ -61,8 +69,8 @@
 #endif
 
 /*
- * What is first read and then written faults twice in a fresh page. So where the machine can: word |= bits, of 64 bits, in place; and a word that is
- * read now and written soon is written as it is.
+ * What is first read and then written faults twice in a fresh page. So where the machine can: word |= bits, of 64 bits,
+ * in place; and a word that is read now and written soon is written as it is.
  */
 #if defined(__x86_64__)
 #define QY_SET_BITS(word, bits) __asm__("orq %1, %0" : "+m"(word) : "r"((uint64_t)(bits)) : "cc")

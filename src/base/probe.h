@@ -1,7 +1,7 @@
 /*
- * Probes: what an operation asked, took, split, merged, in its order (M-62). In the library they are nothing: not one byte
- * of it changes. libquarry-play.so is built from the same sources with QY_PLAY; there each probe writes one event, which
- * `quarry play` reads between two steps. Knows nothing of what the events mean.
+ * Probes: what an operation asked, took, split, merged, in its order (M-62). In the library they are nothing: not one
+ * byte of it changes. libquarry-play.so is built from the same sources with QY_PLAY; there each probe writes one event,
+ * which `quarry play` reads between two steps. Knows nothing of what the events mean.
  *
  *      QY_PROBE(store, did, at, bytes)
  *

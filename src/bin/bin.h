@@ -81,8 +81,8 @@ struct qy_chunk *qy_bin_first(struct qy_bins *bins, unsigned index);
 struct qy_chunk *qy_bin_last(struct qy_bins *bins, unsigned index);
 
 /*
- * A chunk that became free, foot written. Classic: into the unsorted bin, where it gets its one chance before it is sorted
- * (M-12); that spares sorting those that are taken again at once. Default: into its bin, which costs no more.
+ * A chunk that became free, foot written. Classic: into the unsorted bin, where it gets its one chance before it is
+ * sorted (M-12); that spares sorting those that are taken again at once. Default: into its bin, which costs no more.
  */
 void qy_bin_insert(struct qy_bins *bins, struct qy_chunk *c);
 
@@ -99,8 +99,8 @@ struct qy_chunk *qy_bin_fit(struct qy_bins *bins, unsigned index, size_t size);
 struct qy_chunk *qy_bin_next_larger(struct qy_bins *bins, unsigned index);
 
 /*
- * The chunk after `c` in a list, from its head on; NULL at the end. Every word that leads there is checked, and so is the
- * size of what is returned: nothing else may be believed of a free chunk.
+ * The chunk after `c` in a list, from its head on; NULL at the end. Every word that leads there is checked, and so is
+ * the size of what is returned: nothing else may be believed of a free chunk.
  */
 struct qy_chunk *qy_bin_walk(struct qy_bins *bins, unsigned index, struct qy_chunk *c);
 
@@ -113,7 +113,10 @@ QY_INLINE unsigned qy_fast_index(size_t chunk_size)
 void qy_fast_push(struct qy_bins *bins, struct qy_chunk *c);
 struct qy_chunk *qy_fast_pop(struct qy_bins *bins, size_t chunk_size);
 
-/* Walks every list and aborts when an invariant is broken (docs/invariants.md, I-10 to I-20). Returns how many chunks it saw. */
+/*
+ * Walks every list and aborts when an invariant is broken (docs/invariants.md, I-10 to I-20). Returns how many chunks
+ * it saw.
+ */
 size_t qy_bins_check(struct qy_bins *bins);
 
 #endif

@@ -134,7 +134,10 @@ QY_INLINE void qy_chunk_resize_free(struct qy_chunk *c, size_t size)
     qy_chunk_set_free(c, size, c->size & (QY_PREV_INUSE | QY_AGE_TAGS));
 }
 
-/* The chunk before a block was freed, or taken. Its lowest byte alone: whoever has the block may just change the upper half. */
+/*
+ * The chunk before a block was freed, or taken. Its lowest byte alone: whoever has the block may just change the upper
+ * half.
+ */
 QY_INLINE void qy_chunk_set_prev_inuse(struct qy_chunk *c, bool inuse)
 {
     uint8_t *low = (uint8_t *)&c->size; /* little-endian, as all machines that Quarry runs on */
@@ -143,7 +146,10 @@ QY_INLINE void qy_chunk_set_prev_inuse(struct qy_chunk *c, bool inuse)
             low, *low ^ (uint8_t)(qy_word_is_sealed(c->size) ? QY_PREV_INUSE | QY_PREV_FREE : QY_PREV_INUSE));
 }
 
-/* A word that is sealed where it should be, by whatever holder, and only there. Under any secrets: for who looks at another process. */
+/*
+ * A word that is sealed where it should be, by whatever holder, and only there. Under any secrets: for who looks at
+ * another process.
+ */
 QY_INLINE bool qy_word_seal_holds_under(const struct qy_seals *s, uintptr_t chunk, size_t word)
 {
     if (!qy_word_is_sealed(word))
@@ -169,7 +175,10 @@ QY_INLINE void qy_chunk_set_foot(struct qy_chunk *c, size_t size)
     qy_chunk_at(c, size)->prev_size = size;
 }
 
-/* Bytes the program may use of a block with this size word: up to the next chunk's size word (M-03), or the end of its mapping. */
+/*
+ * Bytes the program may use of a block with this size word: up to the next chunk's size word (M-03), or the end of its
+ * mapping.
+ */
 QY_INLINE size_t qy_word_usable(size_t word)
 {
     return qy_word_size(word) - (word & QY_IS_MMAPPED ? QY_HEADER_BYTES : QY_TAG_BYTES);

@@ -1,11 +1,12 @@
 /*
- * Chunks that are free but keep their in-use mark: in a thread cache, a fast bin or an inbox. Each says who holds it, so that a second
- * free finds that it is not the program's any more, and whoever takes it out finds when it is not his.
+ * Chunks that are free but keep their in-use mark: in a thread cache, a fast bin or an inbox. Each says who holds it,
+ * so that a second free finds that it is not the program's any more, and whoever takes it out finds when it is not his.
  *
- * A sealed chunk says so in its size word (chunk/seal.h). One that is not, since it is large or ptmalloc's profile is asked
- * for, carries a signature in the second word of its memory, where ptmalloc keeps its tcache key: made of address, size and
- * secrets, the same for all holders. When it is gone as the chunk is taken out, somebody wrote to the block after freeing it, or freed it
- * twice around such a write; then the block is in two places, and handing it out would give the same bytes to two owners.
+ * A sealed chunk says so in its size word (chunk/seal.h). One that is not, since it is large or ptmalloc's profile is
+ * asked for, carries a signature in the second word of its memory, where ptmalloc keeps its tcache key: made of
+ * address, size and secrets, the same for all holders. When it is gone as the chunk is taken out, somebody wrote to the
+ * block after freeing it, or freed it twice around such a write; then the block is in two places, and handing it out
+ * would give the same bytes to two owners.
  */
 #ifndef QY_CHUNK_FREED_H
 #define QY_CHUNK_FREED_H
@@ -34,8 +35,8 @@ QY_INLINE bool qy_freed_is_signed(const void *mem)
 }
 
 /*
- * A seal's halves, which two threads may change at the same time. Also, the upper one was often written a moment ago: a load of both would wait
- * until that store has reached the cache.
+ * A seal's halves, which two threads may change at the same time. Also, the upper one was often written a moment ago: a
+ * load of both would wait until that store has reached the cache.
  */
 QY_INLINE uint32_t *qy_seal_lower(struct qy_chunk *c)
 {
@@ -78,9 +79,9 @@ QY_COLD void qy_freed_twice(const void *mem) __attribute__((noreturn));
 QY_COLD void qy_freed_changed(const void *mem) __attribute__((noreturn));
 
 /*
- * The same for a block that the program just freed, past the gate. Two threads may free it at the same moment: of a sealed one the last to
- * write here is the holder, and the other finds that he is not; of another, one finds the other's
- * signature. Relaxed: nothing else is published by it.
+ * The same for a block that the program just freed, past the gate. Two threads may free it at the same moment: of a
+ * sealed one the last to write here is the holder, and the other finds that he is not; of another, one finds the
+ * other's signature. Relaxed: nothing else is published by it.
  */
 QY_INLINE void qy_freed_sign_once(void *mem, uint32_t mark)
 {

@@ -1,21 +1,21 @@
 /*
  * Marks: what is true of the chunk heap, kept where the program cannot write by accident.
  *
- * Address space is looked at in granules of 64 MiB. A granule that holds chunks has an owner (its arena) and two bits for
- * every 16 bytes:
+ * Address space is looked at in granules of 64 MiB. A granule that holds chunks has an owner (its arena) and two bits
+ * for every 16 bytes:
  *
  *      begins   a chunk begins here
  *      inuse    ... and it is in use: with the program, in a thread cache or in a fast bin
  *
- * A chunk of 2 KiB and more covers the whole KiB behind the one that it begins in. Nothing begins there, so the inuse word
- * of that KiB is free to hold the chunk's size. Where no bit of `begins` is set, `inuse` says nothing else.
+ * A chunk of 2 KiB and more covers the whole KiB behind the one that it begins in. Nothing begins there, so the inuse
+ * word of that KiB is free to hold the chunk's size. Where no bit of `begins` is set, `inuse` says nothing else.
  *
- * Boundary tags (chunk.h) say the same. A tag that disagrees with the marks has been written over, and nothing is
- * done on its word; to find that out costs the same for every size. This is what makes forged chunks, forged sizes, forged
+ * Boundary tags (chunk.h) say the same. A tag that disagrees with the marks has been written over, and nothing is done
+ * on its word; to find that out costs the same for every size. This is what makes forged chunks, forged sizes, forged
  * arenas and double frees visible at once, in the classic profile too, where chunks must look as ptmalloc's do.
  *
- * Written under the lock of the arena that owns the granule. Read without it by free(): the bits of a block that the reader
- * rightfully holds do not change meanwhile, and for any other block any answer is right.
+ * Written under the lock of the arena that owns the granule. Read without it by free(): the bits of a block that the
+ * reader rightfully holds do not change meanwhile, and for any other block any answer is right.
  */
 #ifndef QY_CHUNK_MARKS_H
 #define QY_CHUNK_MARKS_H
@@ -79,17 +79,18 @@ QY_INLINE struct qy_granule *qy_granule_with(const struct qy_chunk *c)
 }
 
 /*
- * Makes every granule of [from, to) `owner`'s. False when memory for the marks cannot be had: then nothing there
- * may be used. What was claimed stays claimed. Where nothing can be mapped the break must serve (M-25), but only for who
- * holds the lock of the main arena: nobody else of ours may move it.
+ * Makes every granule of [from, to) `owner`'s. False when memory for the marks cannot be had: then nothing there may be
+ * used. What was claimed stays claimed. Where nothing can be mapped the break must serve (M-25), but only for who holds
+ * the lock of the main arena: nobody else of ours may move it.
  */
 enum qy_tables { QY_TABLES_MAPPED, QY_TABLES_FROM_BREAK };
 bool qy_granule_claim(const void *from, const void *to, struct qy_arena *owner, enum qy_tables tables);
 
 /*
- * Says that [from, to), whose granules are claimed, can be read from now on; or that what lies from `from` on cannot any more. The caller
- * holds the owner's lock. A program that takes a wild pointer for a block may look there at the same moment; nobody else does. Where
- * nothing is sealed (ptmalloc's profile) nobody reads without a lock, and nothing is opened.
+ * Says that [from, to), whose granules are claimed, can be read from now on; or that what lies from `from` on cannot
+ * any more. The caller holds the owner's lock. A program that takes a wild pointer for a block may look there at the
+ * same moment; nobody else does. Where nothing is sealed (ptmalloc's profile) nobody reads without a lock, and nothing
+ * is opened.
  */
 void qy_granules_open(const void *from, const void *to);
 void qy_granules_close(const void *from, const void *to);

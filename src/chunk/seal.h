@@ -1,18 +1,21 @@
 /*
- * Seals: in the default profile the size word of a chunk below 64 KiB says, under secrets of the process, that this size stands at this
- * address, and who has the chunk. free() learns from two words, with two multiplications, what it would else look up in
- * the marks: that a block begins here, is this large, is with the program, and was not written past its end.
+ * Seals: in the default profile the size word of a chunk below 64 KiB says, under secrets of the process, that this
+ * size stands at this address, and who has the chunk. free() learns from two words, with two multiplications, what it
+ * would else look up in the marks: that a block begins here, is this large, is with the program, and was not written
+ * past its end.
  *
- *      bit 63: 1 | 62..48 address and size | 47..32 address and size, and holder | 31..16 address and size | 15..0 size and tags
+ *      bit 63: 1 | 62..48 address and size | 47..32 address and size, and holder
+ *                | 31..16 address and size | 15..0 size and tags
  *
- * The holder is whoever may hand the chunk on: the program, a bin, the arena (its inbox, its fast bins), or one thread cache. A second free finds that it
- * is not the program any more. Of two threads that free one block at the same moment, one finds that what it put away is another's.
+ * The holder is whoever may hand the chunk on: the program, a bin, the arena (its inbox, its fast bins), or one thread
+ * cache. A second free finds that it is not the program any more. Of two threads that free one block at the same
+ * moment, one finds that what it put away is another's.
  *
- * The lower half of the word changes under the arena's lock only; a thread changes the upper half of a block that is its own, without a lock. So
- * both halves are read and written apart.
+ * The lower half of the word changes under the arena's lock only; a thread changes the upper half of a block that is
+ * its own, without a lock. So both halves are read and written apart.
  *
- * Under a lock the marks decide, as in the classic profile, whose size words are ptmalloc's: no seals are made there, and
- * none are found. A seal is bound to its address: who reads one can write it back there later, and nowhere else
+ * Under a lock the marks decide, as in the classic profile, whose size words are ptmalloc's: no seals are made there,
+ * and none are found. A seal is bound to its address: who reads one can write it back there later, and nowhere else
  * (docs/decisions/0017-seals.md).
  */
 #ifndef QY_CHUNK_SEAL_H
@@ -55,8 +58,8 @@ QY_INLINE uint32_t qy_holder_of_mark(const struct qy_seals *s, uint32_t mark)
 }
 
 /*
- * A chunk's seal, with the program, from the lower half of its word, whose other bits do not count. Address and size side by side, so that no
- * two chunks have the same sum.
+ * A chunk's seal, with the program, from the lower half of its word, whose other bits do not count. Address and size
+ * side by side, so that no two chunks have the same sum.
  */
 QY_INLINE uint64_t qy_seal(const struct qy_seals *s, uintptr_t chunk, size_t low)
 {

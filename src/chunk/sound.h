@@ -1,6 +1,6 @@
 /*
- * Whether a block is sound, from its size word and the one behind it (chunk/seal.h): one line or two, no marks, no lock. What is not
- * sealed, or is not sealed as it should be, must be looked at closely.
+ * Whether a block is sound, from its size word and the one behind it (chunk/seal.h): one line or two, no marks, no
+ * lock. What is not sealed, or is not sealed as it should be, must be looked at closely.
  */
 #ifndef QY_CHUNK_SOUND_H
 #define QY_CHUNK_SOUND_H
@@ -35,8 +35,8 @@ struct qy_sound {
 };
 
 /*
- * Any pointer may be asked about whose word can be read. A block that the caller rightfully has does not change meanwhile but in P; for
- * any other, any answer is right.
+ * Any pointer may be asked about whose word can be read. A block that the caller rightfully has does not change
+ * meanwhile but in P; for any other, any answer is right.
  */
 QY_INLINE struct qy_sound qy_sound_itself(const void *mem)
 {

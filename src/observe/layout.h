@@ -1,6 +1,7 @@
 /*
- * The layout descriptor: where the roots of the heap are, for whoever looks from outside. It lies in the library's writable
- * data, whose pages are in every core dump, and contains its own address, so that a scan of memory finds it and nothing else.
+ * The layout descriptor: where the roots of the heap are, for whoever looks from outside. It lies in the library's
+ * writable data, whose pages are in every core dump, and contains its own address, so that a scan of memory finds it
+ * and nothing else.
  */
 #ifndef QY_OBSERVE_LAYOUT_H
 #define QY_OBSERVE_LAYOUT_H

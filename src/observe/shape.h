@@ -1,6 +1,6 @@
 /*
- * One word that differs when a structure of the heap has another size or order: so that a walker never takes one library's
- * memory for another's, even where somebody forgot QY_LAYOUT_VERSION.
+ * One word that differs when a structure of the heap has another size or order: so that a walker never takes one
+ * library's memory for another's, even where somebody forgot QY_LAYOUT_VERSION.
  */
 #ifndef QY_OBSERVE_SHAPE_H
 #define QY_OBSERVE_SHAPE_H

@@ -1,6 +1,6 @@
 /*
- * Statistics: one picture of the heap, added up from what the layers below count. Taken without stopping anybody, so under
- * load its parts are from slightly different moments; in a quiet process they add up exactly:
+ * Statistics: one picture of the heap, added up from what the layers below count. Taken without stopping anybody, so
+ * under load its parts are from slightly different moments; in a quiet process they add up exactly:
  *
  *      system = in use + free, for each arena and for the runs
  */

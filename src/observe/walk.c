@@ -1,6 +1,6 @@
 /*
- * The walker: roots, reads, findings. Owns the order of a walk; the parts are in walk_*.c. No lock: it reads, and believes
- * nothing.
+ * The walker: roots, reads, findings. Owns the order of a walk; the parts are in walk_*.c. No lock: it reads, and
+ * believes nothing.
  */
 #include "observe/walk.h"
 

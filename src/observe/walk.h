@@ -1,9 +1,9 @@
 /*
- * Shared by walk.c and walk_*.c. The walker is compiled into the library and into the `quarry` command: of the heap's structures it
- * uses layout and arithmetic only, never a variable.
+ * Shared by walk.c and walk_*.c. The walker is compiled into the library and into the `quarry` command: of the heap's
+ * structures it uses layout and arithmetic only, never a variable.
  *
- * What is read from the heap goes into copies. A pointer found there is a number, and gets a gate of its own before anything is
- * read through it.
+ * What is read from the heap goes into copies. A pointer found there is a number, and gets a gate of its own before
+ * anything is read through it.
  */
 #ifndef QY_OBSERVE_WALK_H
 #define QY_OBSERVE_WALK_H
@@ -67,7 +67,10 @@ struct qy_walk {
     uint64_t blocks[QY_WALK_STACK];
 };
 
-/* For lists that may be rings: Brent's cycle finding (1980), so a list is given up after less than three times its length. */
+/*
+ * For lists that may be rings: Brent's cycle finding (1980), so a list is given up after less than three times its
+ * length.
+ */
 struct qy_loop {
     uint64_t mark, steps, limit;
 };

@@ -1,6 +1,6 @@
 /*
- * The thread caches and their stacks. A stack belongs to its thread alone, who needs no lock to change it: what looks wrong in
- * one may only be half done, unless the thread stands outside of Quarry.
+ * The thread caches and their stacks. A stack belongs to its thread alone, who needs no lock to change it: what looks
+ * wrong in one may only be half done, unless the thread stands outside of Quarry.
  */
 #include "base/message.h"
 #include "observe/walk.h"

@@ -1,6 +1,6 @@
 /*
- * The chunks, by the marks: what the marks say is believed, and the tags are compared with it. So a tag that was written over
- * is a finding, and the walk goes on behind it.
+ * The chunks, by the marks: what the marks say is believed, and the tags are compared with it. So a tag that was
+ * written over is a finding, and the walk goes on behind it.
  */
 #include "base/message.h"
 #include "observe/walk.h"

@@ -278,7 +278,10 @@ bool qy_options_mallopt(int parameter, int value)
     {
         if (o->mallopt != parameter || parameter == 0)
             continue;
-        /* glibc takes its int for a size_t, -1 for the largest, and refuses nothing but what is too large for a fast bin. */
+        /*
+         * glibc takes its int for a size_t, -1 for the largest, and refuses nothing but what is too large for a fast
+         * bin.
+         */
         uint64_t wanted = (uint64_t)(int64_t)value;
         if (value_of(o) == &qy_options.perturb)
             wanted &= 0xff;

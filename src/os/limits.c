@@ -14,7 +14,10 @@
 static unsigned affinity_cpus(void)
 {
     uint64_t set[8192 / 64]; /* a kernel for more processors than this holds refuses */
-    /* By syscall(), as in every process: with a function of libc come the 64 KiB around it. The kernel says how many bytes it wrote. */
+    /*
+     * By syscall(), as in every process: with a function of libc come the 64 KiB around it. The kernel says how many
+     * bytes it wrote.
+     */
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
     unsigned count = 0;
     for (long i = 0; i < bytes / (long)sizeof set[0]; i++)

@@ -6,10 +6,16 @@
 
 #include "base/compiler.h"
 
-/* Notes the processors that the process starts with: threads may be bound to some of them later. Without it, those count that the first thread has who asks. */
+/*
+ * Notes the processors that the process starts with: threads may be bound to some of them later. Without it, those
+ * count that the first thread has who asks.
+ */
 void qy_limits_init(void);
 
-/* Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. Asked once. */
+/*
+ * Processors this process may run on: the smaller of its affinity mask and its control group's quota; at least 1. Asked
+ * once.
+ */
 unsigned qy_limit_cpus(void);
 
 /* Threads of this process that run at the same time, at most: a quota is one of time. */

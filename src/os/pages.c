@@ -35,8 +35,8 @@ unsigned qy_page_shift = 12;
 size_t qy_fresh_bytes QY_ALIGNED(64);
 
 /*
- * The process was started under a filter of system calls, as systemd and containers have them. They know what other allocators call, and may end it
- * for mincore. Written at start-up.
+ * The process was started under a filter of system calls, as systemd and containers have them. They know what other
+ * allocators call, and may end it for mincore. Written at start-up.
  */
 static bool filtered;
 
@@ -140,7 +140,10 @@ bool qy_pages_can_be_huge(void)
            !qy_sandboxed();
 }
 
-/* What this thread computed, not what it waited for a processor that others use. What the host of a virtual machine does for it counts. */
+/*
+ * What this thread computed, not what it waited for a processor that others use. What the host of a virtual machine
+ * does for it counts.
+ */
 static uint64_t thread_ns(void)
 {
     struct timespec now;
@@ -179,7 +182,9 @@ bool qy_pages_populate(void *at, size_t bytes)
     int saved = errno;
     bool failed = madvise(at, bytes, MADV_POPULATE_WRITE) != 0;
     QY_PROBE(KERNEL, POPULATED, at, bytes);
-    /* Before Linux 5.14; and a sandbox's filter that does not know the advice. Any other error may have come half-way. */
+    /*
+     * Before Linux 5.14; and a sandbox's filter that does not know the advice. Any other error may have come half-way.
+     */
     bool refuses = failed && (errno == EINVAL || errno == EPERM || errno == ENOSYS);
     if (refuses)
         qy_store_relaxed(&refused, true);

@@ -33,8 +33,9 @@ bool qy_pages_map_at(void *at, size_t bytes, const char *name);
 void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name);
 
 /*
- * Huge pages: 512 faults become one, and the processor finds more memory with as many entries, but all of it is resident once a
- * byte of it is touched. So they are for memory that will be used throughout (docs/decisions/0015-huge-pages.md).
+ * Huge pages: 512 faults become one, and the processor finds more memory with as many entries, but all of it is
+ * resident once a byte of it is touched. So they are for memory that will be used throughout
+ * (docs/decisions/0015-huge-pages.md).
  */
 #define QY_HUGE_BYTES ((size_t)2 << 20) /* where a page has 4 KiB */
 
@@ -45,8 +46,9 @@ bool qy_pages_can_be_huge(void);
 void qy_pages_wish_huge(void *at, size_t bytes, bool huge);
 
 /*
- * Takes the huge page at `at`, which is wished, fresh, and zero. False: it came slowly, as in a virtual machine whose host has to
- * find the memory first, where small pages are the ones that were used before. Then what it is part of shall have no more.
+ * Takes the huge page at `at`, which is wished, fresh, and zero. False: it came slowly, as in a virtual machine whose
+ * host has to find the memory first, where small pages are the ones that were used before. Then what it is part of
+ * shall have no more.
  */
 bool qy_pages_take_huge(void *at);
 
@@ -54,8 +56,9 @@ bool qy_pages_take_huge(void *at);
 void *qy_pages_map_huge(size_t bytes, const char *name);
 
 /*
- * Makes pages resident that will be used soon, as if each had been written: in one call of the kernel instead of a fault for each.
- * False: the kernel cannot do it, or may not, and is not asked again; they come one by one. So may some of them where memory is short.
+ * Makes pages resident that will be used soon, as if each had been written: in one call of the kernel instead of a
+ * fault for each. False: the kernel cannot do it, or may not, and is not asked again; they come one by one. So may some
+ * of them where memory is short.
  */
 bool qy_pages_populate(void *at, size_t bytes);
 
@@ -69,8 +72,8 @@ bool qy_pages_are_resident(const void *at, size_t bytes);
 bool qy_pages_commit(void *at, size_t bytes, const char *name);
 
 /*
- * Gives the memory back; the pages stay accessible and read as zero. False: some of it stays, as what the program locked does, and
- * some of it may have gone: what it held is lost.
+ * Gives the memory back; the pages stay accessible and read as zero. False: some of it stays, as what the program
+ * locked does, and some of it may have gone: what it held is lost.
  */
 bool qy_pages_purge(void *at, size_t bytes);
 

@@ -1,6 +1,7 @@
 /*
- * Whether the process lives under a filter of system calls that it put upon itself. Such a filter lets through what malloc is known to need, and
- * may end the process for anything else: so from then on Quarry makes no call that other allocators do not make (docs/decisions/0024-sandboxes.md).
+ * Whether the process lives under a filter of system calls that it put upon itself. Such a filter lets through what
+ * malloc is known to need, and may end the process for anything else: so from then on Quarry makes no call that other
+ * allocators do not make (docs/decisions/0024-sandboxes.md).
  */
 #ifndef QY_OS_SANDBOX_H
 #define QY_OS_SANDBOX_H

@@ -10,7 +10,10 @@ struct qy_class qy_classes[QY_CLASSES];
 void qy_classes_init(const uint64_t *secrets)
 {
     for (uint32_t c = 0; c < QY_CLASSES; c++) {
-        /* The upper half of a key is never 0, so that a cell in use and a free one always differ. Class 0 has one that no header is. */
+        /*
+         * The upper half of a key is never 0, so that a cell in use and a free one always differ. Class 0 has one that
+         * no header is.
+         */
         qy_classes[c].key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
     }
     for (uint32_t c = 1; c < QY_CLASSES; c++) {
@@ -59,7 +62,10 @@ static void count_full(size_t before, size_t after)
         qy_add_relaxed(&qy_zone.full_bytes, after - before);
 }
 
-/* A batch of blocks is often followed by another: who takes a run for what it was finds its headers and free bits as they were. */
+/*
+ * A batch of blocks is often followed by another: who takes a run for what it was finds its headers and free bits as
+ * they were.
+ */
 void qy_run_start(struct qy_run *run, unsigned cls, void *owner)
 {
     run->next = run->prev = NULL;
@@ -89,7 +95,10 @@ void qy_run_end(struct qy_run *run)
     count_full(full_bytes(run), 0);
 }
 
-/* A cell is available while both headers that bound it are there, and what lies between: no block is handed out that free() would refuse. */
+/*
+ * A cell is available while both headers that bound it are there, and what lies between: no block is handed out that
+ * free() would refuse.
+ */
 static bool is_available(const struct qy_run *run, unsigned index)
 {
     const struct qy_class *k = &qy_classes[run->cls];
@@ -213,7 +222,10 @@ static unsigned idle_pages(const struct qy_run *run)
     return idle;
 }
 
-/* Pages side by side go back in one call. Where the program locked one, others of them may have gone, and no header is to be believed. */
+/*
+ * Pages side by side go back in one call. Where the program locked one, others of them may have gone, and no header is
+ * to be believed.
+ */
 static unsigned purge_stretch(struct qy_run *run, unsigned from, unsigned count)
 {
     char *at = qy_run_base(run) + from * qy_page_bytes;
@@ -274,8 +286,8 @@ bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count)
 {
     /*
      * Announced before the bits: whatever the owner collects was announced, so he never counts below 0, and while
-     * announced cells are missing the run is not empty and stays his. Who announces first finds 0 and pushes the run; nobody
-     * collects it before he did. Who finds more than 0 does not touch the run after his last bit.
+     * announced cells are missing the run is not empty and stays his. Who announces first finds 0 and pushes the run;
+     * nobody collects it before he did. Who finds more than 0 does not touch the run after his last bit.
      *
      * Acquire and release: the owner has read inbox_next before the first one writes it again.
      */

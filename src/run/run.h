@@ -21,8 +21,8 @@
  * before shows. The lowest byte is never 0: one stray NUL shows, too.
  *
  * Which cells are free is not in the cells: a bitmap in the descriptor says it. The owner's bits need no atomics; who
- * is not the owner announces how many cells he brings, sets their bits in a second bitmap, and puts the run into its owner's
- * inbox when nobody else had announced any.
+ * is not the owner announces how many cells he brings, sets their bits in a second bitmap, and puts the run into its
+ * owner's inbox when nobody else had announced any.
  */
 #ifndef QY_RUN_RUN_H
 #define QY_RUN_RUN_H
@@ -84,8 +84,8 @@ struct qy_class {
 QY_OURS struct qy_class qy_classes[QY_CLASSES];
 
 /*
- * The stride that serves a request of at most QY_RUN_SMALL: 16 apart up to 256, then 8 for each doubling. More classes would lose less to rounding
- * and more to pages that one class alone uses (docs/decisions/0014-fewer-classes.md).
+ * The stride that serves a request of at most QY_RUN_SMALL: 16 apart up to 256, then 8 for each doubling. More classes
+ * would lose less to rounding and more to pages that one class alone uses (docs/decisions/0014-fewer-classes.md).
  */
 QY_INLINE unsigned qy_stride_grain(size_t stride)
 {
@@ -99,8 +99,8 @@ QY_INLINE unsigned qy_cell_stride(size_t request)
 }
 
 /*
- * The class that serves a request; 0: none. Beyond the small ones, only powers of two, which programs like for their buffers, and what needs
- * as large a chunk as they do: these cost no more as cells, and are often many of one size.
+ * The class that serves a request; 0: none. Beyond the small ones, only powers of two, which programs like for their
+ * buffers, and what needs as large a chunk as they do: these cost no more as cells, and are often many of one size.
  */
 QY_INLINE unsigned qy_cell_class(size_t request)
 {
@@ -182,8 +182,8 @@ void qy_run_start(struct qy_run *run, unsigned cls, void *owner);
 void qy_run_end(struct qy_run *run);
 
 /*
- * Takes up to `most` free cells, the lowest; returns how many. They go to end[-1], end[-2], …, upwards in address. Headers are
- * carved a page at a time, when no other cell is free, so memory that is not handed out is not touched.
+ * Takes up to `most` free cells, the lowest; returns how many. They go to end[-1], end[-2], …, upwards in address.
+ * Headers are carved a page at a time, when no other cell is free, so memory that is not handed out is not touched.
  */
 unsigned qy_run_take(struct qy_run *run, void **end, unsigned most);
 
@@ -203,20 +203,20 @@ QY_INLINE void qy_run_put(struct qy_run *run, size_t index, const void *cell)
 }
 
 /*
- * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put the
- * run into its owner's inbox. Otherwise the run may be gone already.
+ * Somebody else gives `count` cells of this run back. A cell that is already free is fatal. True: the caller must put
+ * the run into its owner's inbox. Otherwise the run may be gone already.
  */
 bool qy_run_put_remote(struct qy_run *run, void *const *cells, unsigned count);
 
 /*
- * The owner collects what others gave back. Call after the run was taken out of the inbox. False: somebody is still about
- * to set bits that he announced, so the run stays to be collected.
+ * The owner collects what others gave back. Call after the run was taken out of the inbox. False: somebody is still
+ * about to set bits that he announced, so the run stays to be collected.
  */
 bool qy_run_collect(struct qy_run *run);
 
 /*
- * Which idle memory goes back: none; what was idle at the last two ticks, this being one; what has been since, and was left;
- * all of it.
+ * Which idle memory goes back: none; what was idle at the last two ticks, this being one; what has been since, and was
+ * left; all of it.
  */
 enum qy_purge { QY_KEEP, QY_PURGE_OLD, QY_PURGE_LEFT, QY_PURGE_ALL };
 

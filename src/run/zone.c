@@ -10,9 +10,9 @@
 struct qy_zone qy_zone = {.lock = QY_LOCK_INIT(QY_RANK_ZONE)};
 
 /*
- * Where the zone may lie: in the first half of `range` bytes from `base`, in the middle of a GiB that the secret chooses. The kernel hands out
- * addresses from the top of the address space downwards and puts the program at two thirds of it, so below 2^46 nothing is in the way. The second
- * place is for machines with 39 address bits.
+ * Where the zone may lie: in the first half of `range` bytes from `base`, in the middle of a GiB that the secret
+ * chooses. The kernel hands out addresses from the top of the address space downwards and puts the program at two
+ * thirds of it, so below 2^46 nothing is in the way. The second place is for machines with 39 address bits.
  */
 static const struct place {
     uintptr_t base;
@@ -25,7 +25,10 @@ static const struct place {
 #define PLACE_STEP ((size_t)1 << 30)
 #define LARGEST_SHARE 4 /* the zone may grow to a quarter of the range */
 
-/* From the first stride to the zone: what the strides can grow to. Both arrays begin in the middle of what one page table maps. */
+/*
+ * From the first stride to the zone: what the strides can grow to. Both arrays begin in the middle of what one page
+ * table maps.
+ */
 #define STRIDES_BEFORE(largest) \
     (qy_align_up((largest) / QY_RUN_BYTES * sizeof(uint16_t), QY_HUGE_BYTES) + QY_HUGE_BYTES / 2)
 
@@ -34,7 +37,9 @@ static const struct place {
 #define LARGEST_STEP ((size_t)256 << 20)
 #define NO_LIMIT (2 * LARGEST_STEP)
 
-/* A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it. */
+/*
+ * A zone of this size grows by huge pages if three quarters of it are resident: so it is at most a 16th larger for it.
+ */
 #define HUGE_FROM ((size_t)32 << 20)
 
 static size_t largest_span;
@@ -66,8 +71,8 @@ static bool is_dense(void)
 }
 
 /*
- * The wish ends where the zone was touched: what of it goes back later is to stay away. A kernel that makes huge pages unasked
- * (transparent_hugepage=always) is told to make none of what is sparse.
+ * The wish ends where the zone was touched: what of it goes back later is to stay away. A kernel that makes huge pages
+ * unasked (transparent_hugepage=always) is told to make none of what is sparse.
  */
 static void settle_locked(size_t touched)
 {
@@ -106,8 +111,8 @@ static size_t step_wanted(void)
 }
 
 /*
- * Makes room for at least one more run. What the kernel refused is not asked for again at once: at a limit, every request comes here. The next
- * step is at most twice what it granted, or one run.
+ * Makes room for at least one more run. What the kernel refused is not asked for again at once: at a limit, every
+ * request comes here. The next step is at most twice what it granted, or one run.
  */
 static bool extend_locked(void)
 {
@@ -207,8 +212,8 @@ static struct qy_run *take_locked(unsigned cls, char **huge)
 }
 
 /*
- * It takes a tenth of a millisecond, and nobody shall wait for it but who wants it. The page cannot go meanwhile: the run is taken. Should what lies behind it
- * go back, the touch brings it again, and it goes with the run.
+ * It takes a tenth of a millisecond, and nobody shall wait for it but who wants it. The page cannot go meanwhile: the
+ * run is taken. Should what lies behind it go back, the touch brings it again, and it goes with the run.
  */
 static void take_huge(char *huge)
 {
@@ -253,8 +258,8 @@ static void purge_fresh_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned
 }
 
 /*
- * Of a run in which the program locked a page, some may have gone: its headers are not to be believed. It is tried again when it has been free for
- * as long once more.
+ * Of a run in which the program locked a page, some may have gone: its headers are not to be believed. It is tried
+ * again when it has been free for as long once more.
  */
 static void put_off_locked(struct qy_run *run, uint64_t now_ms)
 {

@@ -1,13 +1,14 @@
 /*
- * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and two arrays that
- * say of each run what it is. These lie before the zone, where no overflow of a block reaches. Lock: QY_RANK_ZONE.
+ * The zone: one range of address space that is cut into runs of 64 KiB. Owns the range, the runs nobody uses and two
+ * arrays that say of each run what it is. These lie before the zone, where no overflow of a block reaches. Lock:
+ * QY_RANK_ZONE.
  *
  *              strides                  lo                     lo + span
  *      <- | 2 1 0 | 0 1 2 | ->          | run 0 | run 1 | ...  | nothing yet: grows this way
  *      descriptors  strides
  *
- * The arrays begin back to back in the middle of a page, and no further from the zone than they must: a tiny process then needs one page for
- * them, and few page tables, which take longer to make than pages do.
+ * The arrays begin back to back in the middle of a page, and no further from the zone than they must: a tiny process
+ * then needs one page for them, and few page tables, which take longer to make than pages do.
  *
  * The zone lies where the kernel puts nothing unasked, far from everything, so it can grow in place and needs no
  * reservation: the address space of a process is what it uses, and RLIMIT_AS and mlockall() mean what they say. Should
@@ -61,15 +62,18 @@ QY_INLINE bool qy_zone_has(uintptr_t address)
 }
 
 /*
- * A run nobody uses, now `owner`'s, or NULL: if it can be, one that was of this class before. Its descriptor is not set up, its memory
- * holds anything.
+ * A run nobody uses, now `owner`'s, or NULL: if it can be, one that was of this class before. Its descriptor is not set
+ * up, its memory holds anything.
  */
 struct qy_run *qy_zone_take(void *owner, unsigned cls);
 
 /* A run that holds no block comes back. */
 void qy_zone_put(struct qy_run *run);
 
-/* Gives the memory of runs back that were free for `older_than_ms`, at most *most, which it counts down; returns how many. */
+/*
+ * Gives the memory of runs back that were free for `older_than_ms`, at most *most, which it counts down; returns how
+ * many.
+ */
 size_t qy_zone_purge(uint64_t older_than_ms, unsigned *most);
 
 /*

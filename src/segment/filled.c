@@ -4,8 +4,9 @@
 #include "base/bits.h"
 
 /*
- * Atomic: for each power of two, what is known of the last block, or where it lies; with WAS_FILLED in its lowest bit if the one
- * before was FILLED. It may be gone by now, and another's word be overwritten: then the guess is wrong, and nothing else.
+ * Atomic: for each power of two, what is known of the last block, or where it lies; with WAS_FILLED in its lowest bit
+ * if the one before was FILLED. It may be gone by now, and another's word be overwritten: then the guess is wrong, and
+ * nothing else.
  */
 enum { UNKNOWN, FILLED, SPARSE, WAS_FILLED = 1 };
 static uintptr_t last_of_size[64];
@@ -13,7 +14,10 @@ static uintptr_t last_of_size[64];
 /* Pages of a block that are looked at, each by a call of the kernel. */
 #define SAMPLES 8
 
-/* Looking costs a block that is only reserved a good part of what it costs at all: where they are sparse, one in so many is looked at. */
+/*
+ * Looking costs a block that is only reserved a good part of what it costs at all: where they are sparse, one in so
+ * many is looked at.
+ */
 #define SPARSE_LOOKS 8
 
 static unsigned events; /* atomic */

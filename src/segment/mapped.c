@@ -222,8 +222,8 @@ static void *resize_locked(struct qy_mapped_entry *e, size_t request)
 }
 
 /*
- * Who grows a block that he has used to its end will use what it grows by: all of it, when that is little beside what he has. But for the last
- * page, which tells the next time whether he did (docs/decisions/0021-faulting-ahead.md).
+ * Who grows a block that he has used to its end will use what it grows by: all of it, when that is little beside what
+ * he has. But for the last page, which tells the next time whether he did (docs/decisions/0021-faulting-ahead.md).
  */
 #define AHEAD_SHARE 8
 

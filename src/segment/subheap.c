@@ -43,8 +43,8 @@ static bool commit(struct qy_subheap *heap, size_t to)
 }
 
 /*
- * What is committed ahead costs nothing until it is touched, and a call of the kernel that all threads wait for less often; but it counts
- * where the kernel keeps accounts. Classic: as ptmalloc does.
+ * What is committed ahead costs nothing until it is touched, and a call of the kernel that all threads wait for less
+ * often; but it counts where the kernel keeps accounts. Classic: as ptmalloc does.
  */
 static size_t ahead_of(const struct qy_subheap *heap, size_t wanted)
 {

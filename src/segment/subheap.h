@@ -44,7 +44,10 @@ bool qy_subheap_grow(struct qy_subheap *heap, size_t bytes);
 /* Gives the last `bytes` of memory back; the sub-heap is that much smaller. */
 void qy_subheap_shrink(struct qy_subheap *heap, size_t bytes);
 
-/* Gives back what the kernel counts beyond the size: what was committed ahead, and what the sub-heap had before it shrank. */
+/*
+ * Gives back what the kernel counts beyond the size: what was committed ahead, and what the sub-heap had before it
+ * shrank.
+ */
 void qy_subheap_decommit(struct qy_subheap *heap);
 
 void qy_subheap_delete(struct qy_subheap *heap);

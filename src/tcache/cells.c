@@ -8,7 +8,10 @@
 #include "options/options.h"
 #include "tcache/internal.h"
 
-/* Bounds on one call's time: cells that it takes from runs or puts back, runs it takes them from, runs it collects from the inbox. */
+/*
+ * Bounds on one call's time: cells that it takes from runs or puts back, runs it takes them from, runs it collects from
+ * the inbox.
+ */
 #define CELLS_AT_MOST 32
 #define RUNS_AT_MOST 8
 #define COLLECT_AT_MOST 16
@@ -80,9 +83,10 @@ static void set_stack(struct qy_tcache *t, unsigned cls, size_t base, size_t slo
 }
 
 /*
- * A thread begins with the classes of a coarser grid alone. A page of its own is for a class that is used: it gets one when the
- * stack that serves it has been empty that often for its sake. So a process, or thread, that allocates little of everything touches a third of the
- * pages; and one that replaces a few blocks of each size by others stays with the coarse ones, and makes no slow call for it.
+ * A thread begins with the classes of a coarser grid alone. A page of its own is for a class that is used: it gets one
+ * when the stack that serves it has been empty that often for its sake. So a process, or thread, that allocates little
+ * of everything touches a third of the pages; and one that replaces a few blocks of each size by others stays with the
+ * coarse ones, and makes no slow call for it.
  */
 #define REFILLS_UNTIL_OWN 3
 
@@ -126,9 +130,10 @@ static void lay_out_stack(struct qy_tcache *t, unsigned cls, size_t count)
 }
 
 /*
- * A stack begins with a quarter of its slots, and moves to where it has all of them when its thread finds it empty after it was
- * full; to where it has many when that happens again and again. So who only frees what others allocate keeps little, who uses a size
- * little has few slots for it, and who takes and frees many at a time need not ask the runs for each.
+ * A stack begins with a quarter of its slots, and moves to where it has all of them when its thread finds it empty
+ * after it was full; to where it has many when that happens again and again. So who only frees what others allocate
+ * keeps little, who uses a size little has few slots for it, and who takes and frees many at a time need not ask the
+ * runs for each.
  */
 static void widen_stack(struct qy_tcache *t, unsigned cls)
 {
@@ -183,7 +188,10 @@ static void drop_run_locked(struct qy_tcache *t, struct qy_run *run)
     qy_zone_put(run);
 }
 
-/* A run that was full is listed again; an empty one goes home, unless it is the only one and there is a thread that may want it. */
+/*
+ * A run that was full is listed again; an empty one goes home, unless it is the only one and there is a thread that may
+ * want it.
+ */
 static QY_NOINLINE void list_or_drop_locked(struct qy_tcache *t, struct qy_run *run)
 {
     if (!run->next)
@@ -253,7 +261,10 @@ static bool tidy_class_locked(struct qy_tcache *t, unsigned cls, enum qy_purge p
     return all;
 }
 
-/* From class to class while calls are left: in each, all runs grow older, and then what is due goes, however often that takes. */
+/*
+ * From class to class while calls are left: in each, all runs grow older, and then what is due goes, however often that
+ * takes.
+ */
 static void sweep_locked(struct qy_tcache *t, unsigned *most)
 {
     while (t->sweep && *most > 0) {
@@ -348,7 +359,10 @@ static unsigned same_run(void *const *cells, unsigned from, unsigned count)
 /* The descriptors of a batch may be far apart: they are asked for so many cells before they are needed. */
 #define CELLS_AHEAD 6
 
-/* Puts our host's cells, all of one class, back; what is not his moves to the front of cells[]. Returns how many these are. */
+/*
+ * Puts our host's cells, all of one class, back; what is not his moves to the front of cells[]. Returns how many these
+ * are.
+ */
 static unsigned put_own_cells(struct qy_tcache *host, unsigned cls, void **cells, unsigned count)
 {
     const struct qy_class *k = &qy_classes[cls];
@@ -399,7 +413,10 @@ static unsigned put_cells(struct qy_tcache *t, unsigned cls, void **cells, unsig
     return others;
 }
 
-/* Puts `count` cells of the stack back, from slot `from` on; the newest take their place. Returns how many of them were others'. */
+/*
+ * Puts `count` cells of the stack back, from slot `from` on; the newest take their place. Returns how many of them were
+ * others'.
+ */
 static unsigned flush(struct qy_tcache *t, unsigned cls, size_t from, unsigned count)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
@@ -421,7 +438,10 @@ void qy_cells_flush_all(struct qy_tcache *t)
     }
 }
 
-/* Where there are runs of a class already, the pages of the next come several at a time; resident before its time is at most such a share of them. */
+/*
+ * Where there are runs of a class already, the pages of the next come several at a time; resident before its time is at
+ * most such a share of them.
+ */
 #define AHEAD_SHARE 16
 
 static unsigned pages_ahead(const struct qy_tcache *t, unsigned cls)
@@ -514,8 +534,8 @@ void *qy_cell_take(struct qy_tcache *t, unsigned cls)
 }
 
 /*
- * The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn comes. All of a small one
- * go when it was not empty since the last time: who only frees needs none of them.
+ * The oldest go. In a deep stack one piece after the other gives way, each to the newest, which stay until their turn
+ * comes. All of a small one go when it was not empty since the last time: who only frees needs none of them.
  */
 static void make_room(struct qy_tcache *t, unsigned cls)
 {
@@ -538,8 +558,9 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
     struct qy_stack *stack = t ? qy_class_stack(t, cls) : NULL;
     if (QY_UNLIKELY(!t || !qy_stack_slots(stack))) {
         /*
-         * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be used again and
-         * again, and share its cache line with blocks of the other thread for as long (passive false sharing).
+         * Who has taken none of this class brings another's: it goes home. Else it would lie on top of the stack, be
+         * used again and again, and share its cache line with blocks of the other thread for as long (passive false
+         * sharing).
          */
         put_cells(t, cls, &cell, 1);
         if (t)

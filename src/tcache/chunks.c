@@ -10,10 +10,10 @@
 #include "tcache/kept.h"
 
 /*
- * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it looks
- * for a chunk and finds none after it had to give some back, little again after a tick (see cells.c). Never much: what is kept stands
- * between free chunks that would merge. Up to here, or to the thread's share of a part of its arena, which is twice as much at
- * most (docs/decisions/0016-what-a-thread-keeps.md).
+ * What a thread may keep in one stack of chunks that are not small; and in all: little at first, more each time it
+ * looks for a chunk and finds none after it had to give some back, little again after a tick (see cells.c). Never much:
+ * what is kept stands between free chunks that would merge. Up to here, or to the thread's share of a part of its
+ * arena, which is twice as much at most (docs/decisions/0016-what-a-thread-keeps.md).
  */
 #define BYTES_PER_CLASS ((size_t)64 << 10)
 #define BYTES_AT_FIRST ((size_t)64 << 10)
@@ -21,8 +21,8 @@
 #define ARENA_PART 4
 
 /*
- * Who has an arena to itself, and takes and frees more than that in turns, keeps all of it, up to here: its stacks were full, and then but for
- * such a part empty. What it keeps serves its other requests before the heap grows.
+ * Who has an arena to itself, and takes and frees more than that in turns, keeps all of it, up to here: its stacks were
+ * full, and then but for such a part empty. What it keeps serves its other requests before the heap grows.
  */
 #define DEEP_BYTES_PER_CLASS ((size_t)1 << 20)
 #define DEEP_BYTES_AT_MOST ((size_t)8 << 20)
@@ -49,13 +49,17 @@
 /* Blocks of a stack that an aligned request looks at: who wants one has freed some like it. */
 #define ALIGNED_LOOKS 4
 
-/* An alignment that is at most such a part of the size: the size is a multiple of it, so that aligned blocks lie side by side. */
+/*
+ * An alignment that is at most such a part of the size: the size is a multiple of it, so that aligned blocks lie side
+ * by side.
+ */
 #define ALIGNED_PART 16
 
 /*
- * Large blocks: the last few that a thread freed of its own arena, for who takes and frees a buffer again and again; so many bytes, which is as
- * much again as it keeps of medium ones. One serves a request that leaves little of it. They are in nobody's way: before the arena is asked for a
- * large block, or grows for any, they go back (docs/decisions/0026-large-blocks-at-hand.md).
+ * Large blocks: the last few that a thread freed of its own arena, for who takes and frees a buffer again and again; so
+ * many bytes, which is as much again as it keeps of medium ones. One serves a request that leaves little of it. They
+ * are in nobody's way: before the arena is asked for a large block, or grows for any, they go back
+ * (docs/decisions/0026-large-blocks-at-hand.md).
  */
 #define LARGE_BLOCKS 4
 #define LARGE_BYTES ((size_t)17 << 16)
@@ -92,7 +96,10 @@ static size_t slots_for(unsigned cls)
     return cls < QY_LINEAR_CLASSES ? count : slots_within(cls, count, BYTES_PER_CLASS);
 }
 
-/* Of one that is not small: how many it moves to (deepen). Those of cells have numbers of 16 bits, so there is an end to it. */
+/*
+ * Of one that is not small: how many it moves to (deepen). Those of cells have numbers of 16 bits, so there is an end
+ * to it.
+ */
 static size_t deep_slots_for(unsigned cls)
 {
     size_t count = qy_min(qy_options.tcache_count, QY_DEEP_COUNT_AT_MOST) * QY_DEEP_CHUNKS;
@@ -172,7 +179,9 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
     return mem;
 }
 
-/* Blocks of one arena on their way back; they were vetted when freed, and their signature has vouched for them since. */
+/*
+ * Blocks of one arena on their way back; they were vetted when freed, and their signature has vouched for them since.
+ */
 struct parcel {
     struct qy_arena *arena;
     unsigned count;
@@ -451,7 +460,10 @@ static void check_held(const struct qy_tcache *t)
 }
 #endif
 
-/* Whether an arena may have several of a size side by side: in the default profile it has bins for one size each only for the small. */
+/*
+ * Whether an arena may have several of a size side by side: in the default profile it has bins for one size each only
+ * for the small.
+ */
 static bool in_bin_of_its_size(size_t size)
 {
     return qy_bin_is_small(size) || qy_options.classic;
@@ -498,8 +510,8 @@ static void learn_from_miss(struct qy_tcache *t)
 }
 
 /*
- * Who asks for a size again and again, and has none left, gets more of it each time, so that the arena is asked once for many
- * (docs/decisions/0025-several-at-once.md). Who asks for many sizes gets one.
+ * Who asks for a size again and again, and has none left, gets more of it each time, so that the arena is asked once
+ * for many (docs/decisions/0025-several-at-once.md). Who asks for many sizes gets one.
  */
 static size_t ahead_for(struct qy_tcache *t, unsigned cls, size_t size)
 {

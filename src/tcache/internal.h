@@ -13,7 +13,10 @@
 struct qy_tcache *qy_tcache_enter_slow(void);
 void qy_tcache_leave_slow(struct qy_tcache *t);
 
-/* Where qy_self points before a thread's first use, and after its destructors ran: all zero, so the fast path refuses all. */
+/*
+ * Where qy_self points before a thread's first use, and after its destructors ran: all zero, so the fast path refuses
+ * all.
+ */
 QY_OURS struct qy_tcache qy_tcache_none, qy_tcache_dead;
 
 QY_INLINE struct qy_tcache *qy_tcache_enter(void)
@@ -54,8 +57,8 @@ void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls); /* vetted; t m
 void qy_cells_flush_all(struct qy_tcache *t);
 
 /*
- * Collects what others gave back to the runs of any host, returns its empty runs to the zone, and purges the others, in at
- * most *most calls of the kernel.
+ * Collects what others gave back to the runs of any host, returns its empty runs to the zone, and purges the others, in
+ * at most *most calls of the kernel.
  */
 void qy_runs_tidy(struct qy_tcache *t, enum qy_purge purge, unsigned *most);
 
@@ -65,12 +68,18 @@ void *qy_chunk_pop_aligned(struct qy_tcache *t, size_t request, size_t alignment
 bool qy_chunk_push(struct qy_tcache *t, void *mem);   /* vetted; false: no place for it */
 size_t qy_chunk_round(size_t size, size_t alignment); /* what a chunk has; alignment 0: any */
 
-/* One of the large blocks freed last, if it fits. NULL: none does, and they went back, so that the arena can make one of them. */
+/*
+ * One of the large blocks freed last, if it fits. NULL: none does, and they went back, so that the arena can make one
+ * of them.
+ */
 void *qy_chunk_pop_large(struct qy_tcache *t, size_t request, size_t alignment);
 size_t qy_chunk_slots_needed(void);
 void qy_chunks_flush_all(struct qy_tcache *t);
 
-/* Whether a thread keeps so much that some of it may serve in place of memory that the heap would grow by; and giving it back for that. */
+/*
+ * Whether a thread keeps so much that some of it may serve in place of memory that the heap would grow by; and giving
+ * it back for that.
+ */
 bool qy_chunks_can_give_way(const struct qy_tcache *t);
 void qy_chunks_give_way(struct qy_tcache *t);
 

@@ -1,9 +1,9 @@
 /*
  * Chunks that a thread keeps: the path of a malloc and a free of a medium block that hit. What does not is in chunks.c.
  *
- * Up to 1040 bytes there is a stack for each size, as in ptmalloc's tcache (M-10); above, in the default profile, 16 for each
- * doubling of what is asked for, and a bound on all their bytes. There, requests are rounded up to where a stack begins (3 % on average), so that
- * whatever is in a stack serves every request that looks there.
+ * Up to 1040 bytes there is a stack for each size, as in ptmalloc's tcache (M-10); above, in the default profile, 16
+ * for each doubling of what is asked for, and a bound on all their bytes. There, requests are rounded up to where a
+ * stack begins (3 % on average), so that whatever is in a stack serves every request that looks there.
  */
 #ifndef QY_TCACHE_KEPT_H
 #define QY_TCACHE_KEPT_H
@@ -53,7 +53,10 @@ QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
     void *mem = *--t->chunks[cls].top;
     QY_ASSUME(mem != NULL);
     qy_kept_was_taken(t, cls);
-    /* Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes it away. */
+    /*
+     * Also the sign that it is nowhere else: two who free it at the same moment find each other's, and an arena takes
+     * it away.
+     */
     size_t size;
     if (QY_UNLIKELY(!qy_freed_unseal(mem, t->mark, &size)))
         return qy_kept_take_plain(t, mem);
@@ -63,8 +66,8 @@ QY_INLINE void *qy_kept_take_top(struct qy_tcache *t, unsigned cls)
 }
 
 /*
- * Stacks that a request looks at: the first whose every block is at least as large, and some more. What is a little too large is still better
- * than a lock: it has at most a quarter more than was asked for. Up to 1040 bytes there is one.
+ * Stacks that a request looks at: the first whose every block is at least as large, and some more. What is a little too
+ * large is still better than a lock: it has at most a quarter more than was asked for. Up to 1040 bytes there is one.
  */
 struct qy_kept_for {
     unsigned cls;  /* the first */

@@ -1,8 +1,8 @@
 /*
- * The thread cache (M-10) and the fast path. A thread cache keeps blocks that its thread freed, so that the next
- * malloc takes no lock and asks nobody; its cells come from the runs that it owns, or another does for it. The stacks are touched by
- * nobody but the thread; the runs under their owner's lock (QY_RANK_CACHE), which a thread takes when it refills or flushes,
- * and others when memory is to be given back.
+ * The thread cache (M-10) and the fast path. A thread cache keeps blocks that its thread freed, so that the next malloc
+ * takes no lock and asks nobody; its cells come from the runs that it owns, or another does for it. The stacks are
+ * touched by nobody but the thread; the runs under their owner's lock (QY_RANK_CACHE), which a thread takes when it
+ * refills or flushes, and others when memory is to be given back.
  *
  * A stack holds pointers to free blocks, last freed on top, in the cache's own memory: nothing that a program
  * writes to a freed block is ever followed. Below the bottom of each stack lies a pointer to a block whose header is
@@ -12,8 +12,9 @@
  *                     ^ base                  ^ top
  *                                             |<--- room ---->|
  *
- * A push does not ask whether there is room. It counts, and sees by the borrow that the block was one too many: that one lies in the
- * spare slot, and comes out again. A stack that was never used is all zero: its top is slot 0, which nothing else uses.
+ * A push does not ask whether there is room. It counts, and sees by the borrow that the block was one too many: that
+ * one lies in the spare slot, and comes out again. A stack that was never used is all zero: its top is slot 0, which
+ * nothing else uses.
  */
 #ifndef QY_TCACHE_TCACHE_H
 #define QY_TCACHE_TCACHE_H
@@ -55,8 +56,8 @@ QY_INLINE unsigned qy_stack_slots(const struct qy_stack *stack)
 #define QY_STACKS (QY_LARGEST_STRIDE / QY_CELL_UNIT + 1)
 
 /*
- * Stacks of chunks: one for each size up to 1040, then 16 for each doubling; and one for all that are larger, so far behind these that
- * no request for a size finds it.
+ * Stacks of chunks: one for each size up to 1040, then 16 for each doubling; and one for all that are larger, so far
+ * behind these that no request for a size finds it.
  */
 #define QY_LARGE_CHUNKS 150
 #define QY_CHUNK_CLASSES (QY_LARGE_CHUNKS + 1)
@@ -69,19 +70,26 @@ struct qy_chunk_stack {
     void **base, **top, **limit;
 };
 
-/* A stack of cells has room for at most so many blocks for each that tcache_count allows, of which so many count: slots have numbers of 16 bits. */
+/*
+ * A stack of cells has room for at most so many blocks for each that tcache_count allows, of which so many count: slots
+ * have numbers of 16 bits.
+ */
 #define QY_DEEP_BLOCKS 32
 #define QY_DEEP_COUNT_AT_MOST 64
 
 /*
- * Cells come from the runs of a cache's host. As many caches as there are processors are their own; those that are made when there are more threads share
- * with one of these, as they share the processor (docs/decisions/0022-shared-runs.md). A cache has the same host for good.
+ * Cells come from the runs of a cache's host. As many caches as there are processors are their own; those that are made
+ * when there are more threads share with one of these, as they share the processor
+ * (docs/decisions/0022-shared-runs.md). A cache has the same host for good.
  */
 
 /* Whether a thread uses a cache: yes; not any more; and it is in the list of those that are to be had. */
 enum qy_orphaned { QY_SERVES, QY_RETIRING, QY_ORPHAN };
 
-/* Of a class of chunks: which miss was the last for it, and how many more the arena may give when it is soon asked again. */
+/*
+ * Of a class of chunks: which miss was the last for it, and how many more the arena may give when it is soon asked
+ * again.
+ */
 struct qy_missed {
     uint16_t at;
     uint8_t ahead;
@@ -96,7 +104,10 @@ struct qy_tcache {
     uint8_t units[QY_RUN_SMALL + 1]; /* the stride for a request, less the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
-    /* Of the last chunk that it freed: likely of the next one, too. Granules are never unmapped, and what part can be read is asked for each time. */
+    /*
+     * Of the last chunk that it freed: likely of the next one, too. Granules are never unmapped, and what part can be
+     * read is asked for each time.
+     */
     const struct qy_granule *granule;
     uint32_t mark; /* its own among those who hold chunks (chunk/seal.h) */
     /* From here to `next`, and the stacks: what is forgotten of a thread that vanished in a fork (forget_stacks). */
@@ -138,8 +149,9 @@ struct qy_tcache {
     struct qy_thread thread;             /* that it serves, or served last */
 
     /*
-     * The first is of no class, and has a key that no header is. All up to those of small cells lie in the first page, where what is above does; the
-     * others are few and far apart, and in a thread that allocates little only the first page and that of the first slots are ever touched.
+     * The first is of no class, and has a key that no header is. All up to those of small cells lie in the first page,
+     * where what is above does; the others are few and far apart, and in a thread that allocates little only the first
+     * page and that of the first slots are ever touched.
      */
     struct qy_stack stacks[QY_STACKS] QY_ALIGNED(64);
     struct qy_chunk_stack chunks[QY_CHUNK_CLASSES];
@@ -224,11 +236,12 @@ QY_INLINE bool qy_tcache_looks_at(const struct qy_tcache *t, const void *mem)
 }
 
 /*
- * Whether a cell in use begins at `mem`: it lies in the zone, its header is that of a block in use of its run's class, and the
- * header behind it is intact. False: the slow path finds out what it is.
+ * Whether a cell in use begins at `mem`: it lies in the zone, its header is that of a block in use of its run's class,
+ * and the header behind it is intact. False: the slow path finds out what it is.
  *
- * Where the one behind lies is known from the run, not from the header: the two, which lie in different lines and are often in no cache, are
- * asked for at the same time, and not the second only when the first has come (docs/decisions/0018-strides-of-runs.md).
+ * Where the one behind lies is known from the run, not from the header: the two, which lie in different lines and are
+ * often in no cache, are asked for at the same time, and not the second only when the first has come
+ * (docs/decisions/0018-strides-of-runs.md).
  */
 QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t *stride)
 {

@@ -1,6 +1,6 @@
 /*
- * Birth and death of thread caches (M-33). Owns the roster: every cache there is, and those that no thread uses, which the
- * next thread adopts. Lock: QY_RANK_ROSTER.
+ * Birth and death of thread caches (M-33). Owns the roster: every cache there is, and those that no thread uses, which
+ * the next thread adopts. Lock: QY_RANK_ROSTER.
  */
 #include <limits.h>
 #include <pthread.h>
@@ -39,7 +39,10 @@ static size_t largest_kept(void)
     return qy_options.classic ? qy_min(qy_options.tcache_max, QY_LARGEST_CLASSIC) : qy_options.tcache_max;
 }
 
-/* Under the lock: of a question and an answer to an earlier one, which may come at the same time, all three are the one's or the other's. */
+/*
+ * Under the lock: of a question and an answer to an earlier one, which may come at the same time, all three are the
+ * one's or the other's.
+ */
 static void set_limits(struct qy_tcache *t, size_t request, size_t power, size_t chunk)
 {
     qy_lock(&t->lock);
@@ -107,7 +110,9 @@ static struct qy_tcache *make(void)
     return t;
 }
 
-/* In the child of a fork, until somebody needs a cache: those that there were, and the one whose thread there still is. */
+/*
+ * In the child of a fork, until somebody needs a cache: those that there were, and the one whose thread there still is.
+ */
 static struct qy_tcache *inherited;
 static struct qy_tcache *survivor;
 
@@ -130,8 +135,9 @@ static void orphan_locked(struct qy_tcache *t)
 }
 
 /*
- * The caches of threads that vanished in a fork, some of them on their way out, are orphans, with all their runs. Their stacks may have been caught in the middle of anything: what lies
- * there is lost. Done when a cache is needed: most children soon are another program, and touch none of this.
+ * The caches of threads that vanished in a fork, some of them on their way out, are orphans, with all their runs. Their
+ * stacks may have been caught in the middle of anything: what lies there is lost. Done when a cache is needed: most
+ * children soon are another program, and touch none of this.
  */
 static void inherit_locked(void)
 {
@@ -197,9 +203,9 @@ static void retire(struct qy_tcache *t)
 }
 
 /*
- * Of a thread that began to allocate in the last of its destructors, or the last but one, the destructor of our key is not called again. So who is about to make
- * a cache looks whether some that there are serve threads that are gone: two, in turns, which finds each as soon as there are about as many of
- * them as of others.
+ * Of a thread that began to allocate in the last of its destructors, or the last but one, the destructor of our key is
+ * not called again. So who is about to make a cache looks whether some that there are serve threads that are gone: two,
+ * in turns, which finds each as soon as there are about as many of them as of others.
  */
 #define LOOKED_AT 2
 
@@ -230,10 +236,12 @@ static struct qy_tcache *adopt_or_make(void)
 }
 
 /*
- * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the thread had. So the cache stays until
- * the second round, which what is set in the first one brings about. (Not the last: a thread may begin to allocate in its destructors.)
+ * Ours is among the first keys, and its destructor among the first called; those of the program's keys free what the
+ * thread had. So the cache stays until the second round, which what is set in the first one brings about. (Not the
+ * last: a thread may begin to allocate in its destructors.)
  *
- * What the key held is not looked at: the keys of a second libc, in another namespace, hold what they do in the same place.
+ * What the key held is not looked at: the keys of a second libc, in another namespace, hold what they do in the same
+ * place.
  */
 static void thread_died(void *unused)
 {
@@ -348,14 +356,14 @@ void qy_roster_trim(void)
 }
 
 /*
- * Atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold. And when the rest of what
- * the last one found is to go on going back; 0: all of it has gone.
+ * Atomic: when the next tick is; each thread sees it change, and gives back what its stacks hold. And when the rest of
+ * what the last one found is to go on going back; 0: all of it has gone.
  */
 static uint64_t due_ms, rest_ms;
 
 /*
- * What a tick finds goes back in pieces, so that no malloc waits for all of it: so many calls of the kernel each, and a pause
- * of this many times what the piece took.
+ * What a tick finds goes back in pieces, so that no malloc waits for all of it: so many calls of the kernel each, and a
+ * pause of this many times what the piece took.
  */
 #define CALLS_AT_ONCE 256
 #define PAUSE_MS 8
@@ -378,9 +386,10 @@ static void give_old_back(enum qy_purge purge, uint64_t now)
 }
 
 /*
- * Atomic: when so much fresh memory has been taken into use, somebody looks. The zone cannot use what the arenas hold, nor the other way round: so
- * when one of them grows, what is idle in the other goes back, as far as both together are larger than they had to be so far. A phase of small
- * blocks after one of larger ones would else have both resident for a tick or two; and what goes back beyond that is soon wanted again.
+ * Atomic: when so much fresh memory has been taken into use, somebody looks. The zone cannot use what the arenas hold,
+ * nor the other way round: so when one of them grows, what is idle in the other goes back, as far as both together are
+ * larger than they had to be so far. A phase of small blocks after one of larger ones would else have both resident for
+ * a tick or two; and what goes back beyond that is soon wanted again.
  */
 static size_t fresh_due;
 

@@ -1,9 +1,9 @@
 /*
  * A kernel that says no: every call that takes, changes or returns memory can be made to fail at its n-th use.
  *
- * Owns: mmap, munmap, mprotect, madvise, mremap, brk and sbrk of the program that includes this (in one file only). They
- * are exported, so the preloaded allocator's calls come here instead of to libc; they forward to the kernel itself.
- * libc's own calls (thread stacks) do not pass here. May not know: the allocator. Takes no lock and no memory.
+ * Owns: mmap, munmap, mprotect, madvise, mremap, brk and sbrk of the program that includes this (in one file only).
+ * They are exported, so the preloaded allocator's calls come here instead of to libc; they forward to the kernel
+ * itself. libc's own calls (thread stacks) do not pass here. May not know: the allocator. Takes no lock and no memory.
  *
  *     fk_fail(n, false)   the n-th call from now fails, once        fk_seen()    calls since then
  *     fk_fail(n, true)    the n-th and all after it fail            fk_failed()  calls that were made to fail

@@ -11,7 +11,10 @@
 
 #include "qtest.h"
 
-/* mmap, mremap and mprotect fail for the calling thread from here on; brk works. Skips the case where no filter can be had. */
+/*
+ * mmap, mremap and mprotect fail for the calling thread from here on; brk works. Skips the case where no filter can be
+ * had.
+ */
 static inline void no_mappings(void)
 {
     struct sock_filter filter[] = {

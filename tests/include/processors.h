@@ -1,8 +1,9 @@
 /*
- * The processors that this program may run on, as the allocator sees them: PROCESSORS=n in the environment says how many; without it, the kernel.
+ * The processors that this program may run on, as the allocator sees them: PROCESSORS=n in the environment says how
+ * many; without it, the kernel.
  *
- * Owns: syscall() of the program that includes this (in one file only). It is asked when the library is loaded, before there is an environment
- * to ask for. A control group's quota counts, too: processors_need_no_quota.
+ * Owns: syscall() of the program that includes this (in one file only). It is asked when the library is loaded, before
+ * there is an environment to ask for. A control group's quota counts, too: processors_need_no_quota.
  */
 #ifndef PROCESSORS_H
 #define PROCESSORS_H

@@ -1,9 +1,9 @@
 /* variants: default run_max0 onearena */
 /* timeout: 240 */
 /*
- * No operation costs more because a list is long that the program controls: the cost of one operation next to a short and
- * next to a long list, by sequences made to be the worst for it (docs/decisions/0006). ptmalloc, and the
- * classic profile, fail the second.
+ * No operation costs more because a list is long that the program controls: the cost of one operation next to a short
+ * and next to a long list, by sequences made to be the worst for it (docs/decisions/0006). ptmalloc, and the classic
+ * profile, fail the second.
  */
 #include "stress_blocks.h"
 
@@ -92,7 +92,9 @@ static void free_many_sizes(int length)
     free(malloc(100000)); /* all are filed now */
 }
 
-/* From top, and back: memory that nobody had yet is the kernel's to give, and below it the hypervisor's, at any price. */
+/*
+ * From top, and back: memory that nobody had yet is the kernel's to give, and below it the hypervisor's, at any price.
+ */
 static void ask_for_more_than_is_there(int i)
 {
     (void)i;
@@ -104,7 +106,10 @@ QTEST("a request that nothing in a long bin serves costs no walk (M-14)")
     stays_flat(free_many_sizes, ask_for_more_than_is_there);
 }
 
-/* One size after the other that belongs at the far end of a sorted bin: freed, and filed at the latest by the next request. */
+/*
+ * One size after the other that belongs at the far end of a sorted bin: freed, and filed at the latest by the next
+ * request.
+ */
 static void free_and_file(int i)
 {
     free(blocks[LONG - i]);

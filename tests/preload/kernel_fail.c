@@ -248,8 +248,8 @@ QTEST_X("where nothing can be mapped the break serves all that fits there (M-25)
 
 /*
  * The break moves, what else is needed for the new part is refused, and so is the way back: then the break and the heap
- * disagree. Failed before: the next growth took the lost part for its own ("corrupted top"). Near multiples of 64 MiB, where
- * the allocator needs tables for the next part.
+ * disagree. Failed before: the next growth took the lost part for its own ("corrupted top"). Near multiples of 64 MiB,
+ * where the allocator needs tables for the next part.
  */
 QTEST("a break that has moved and can neither be used nor be moved back is lived with (M-20, M-25)")
 {

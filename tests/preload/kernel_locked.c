@@ -1,6 +1,6 @@
 /*
- * Memory that the program locked, as those do that keep keys: the kernel does not take it back, nor what lies behind it, but what lies before it is gone by
- * the time it says so. The lock outlives the block.
+ * Memory that the program locked, as those do that keep keys: the kernel does not take it back, nor what lies behind
+ * it, but what lies before it is gone by the time it says so. The lock outlives the block.
  */
 #include "qtest.h"
 

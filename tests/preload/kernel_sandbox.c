@@ -1,6 +1,6 @@
 /*
- * A filter of system calls that a program puts upon itself, as sshd does before it talks to strangers: what malloc is known to need is let through, and
- * anything else ends the process.
+ * A filter of system calls that a program puts upon itself, as sshd does before it talks to strangers: what malloc is
+ * known to need is let through, and anything else ends the process.
  */
 #include "stress_blocks.h"
 

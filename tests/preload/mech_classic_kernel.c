@@ -1,7 +1,8 @@
 /* variants: classic */
 /*
  * Memory from the kernel as ptmalloc takes and returns it: the break, mappings, thresholds, trimming, laziness
- * (M-20..M-24, E-4, E-5), by addresses, sbrk(0), /proc/self/maps, mincore and fault counts. glibc 2.36 passes every case.
+ * (M-20..M-24, E-4, E-5), by addresses, sbrk(0), /proc/self/maps, mincore and fault counts. glibc 2.36 passes every
+ * case.
  */
 #include "mech_heap.h"
 

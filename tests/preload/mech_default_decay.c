@@ -148,7 +148,10 @@ QTEST("a large block does not become resident beside what top holds idle (M-21, 
     free(larger);
 }
 
-/* Takes 40 MiB in such blocks, a small one that stays above them, and frees them again. Returns what was resident in between. */
+/*
+ * Takes 40 MiB in such blocks, a small one that stays above them, and frees them again. Returns what was resident in
+ * between.
+ */
 static long resident_in_phase(size_t block_bytes)
 {
     size_t count = 40 * M / block_bytes;
@@ -194,7 +197,10 @@ QTEST("no single call waits for all of a peak to go back (M-23)")
         free(peak[i]);
     long full = qt_rss_kib();
     double worst = 0, slow = 0, end = qt_seconds() + DECAYED + 3, last = end + 20;
-    /* Its pages are a third of the peak; to give them all back takes a hundred milliseconds and more, seconds where all is slow. */
+    /*
+     * Its pages are a third of the peak; to give them all back takes a hundred milliseconds and more, seconds where all
+     * is slow.
+     */
     for (double from = thread_ms();;) {
         if (qt_seconds() > end) {
             if (qt_rss_kib() < full - 60 * K || end > last)
@@ -366,7 +372,10 @@ static void *takes_a_few(void *context)
     return context;
 }
 
-/* No time passes that would collect them, and nobody adopts the cache that they belong to: that of some threads, one after the other. */
+/*
+ * No time passes that would collect them, and nobody adopts the cache that they belong to: that of some threads, one
+ * after the other.
+ */
 QTEST_X("cells of an ended thread that another frees serve that one again, in any size (M-33)",
         .env = "QUARRY_CONF=decay:0")
 {

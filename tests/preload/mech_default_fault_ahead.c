@@ -1,7 +1,7 @@
 /* variants: default */
 /*
- * Faulting ahead (decision 0021): where the heap grows, its pages come several at a time, and no more of them than a share of what
- * is in use. This program's madvise counts them, and can refuse.
+ * Faulting ahead (decision 0021): where the heap grows, its pages come several at a time, and no more of them than a
+ * share of what is in use. This program's madvise counts them, and can refuse.
  */
 #include "mech_maps.h"
 
@@ -146,7 +146,9 @@ QTEST("where the blocks lie that became free again no page comes ahead: it is th
     }
 }
 
-/* A mapped block that grows by `step` until it has 16 MiB; what it has is written, the first `used` in a hundred of it. */
+/*
+ * A mapped block that grows by `step` until it has 16 MiB; what it has is written, the first `used` in a hundred of it.
+ */
 static struct step grow(size_t step, size_t used)
 {
     no_huge_pages();

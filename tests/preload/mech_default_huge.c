@@ -1,7 +1,7 @@
 /* variants: default run_max0 */
 /*
- * Huge pages (decision 0015): asked for where memory is used throughout, and never where it is sparse, even when the kernel
- * would make them unasked. Looked at through the kernel's own record, /proc/self/smaps.
+ * Huge pages (decision 0015): asked for where memory is used throughout, and never where it is sparse, even when the
+ * kernel would make them unasked. Looked at through the kernel's own record, /proc/self/smaps.
  */
 #include "mech_maps.h"
 
@@ -12,8 +12,8 @@
 enum { K = 1024, M = 1024 * K, HUGE_PAGE = 2 * M };
 
 /*
- * The clock that the allocator reads to see whether a huge page comes slowly: it stands still, or runs far ahead, so that no
- * machine decides how a case ends.
+ * The clock that the allocator reads to see whether a huge page comes slowly: it stands still, or runs far ahead, so
+ * that no machine decides how a case ends.
  */
 static enum { REAL, STILL, AHEAD } pace;
 

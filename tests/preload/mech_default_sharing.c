@@ -1,8 +1,8 @@
 /* variants: default */
 /*
- * Cache lines of small blocks belong to one thread (design, false sharing): threads get cells of different runs, and who frees a
- * block of another thread's run does not go on working in that thread's lines. That is so for as many threads as there are processors; those beyond
- * share runs as they share processors (decision 0022).
+ * Cache lines of small blocks belong to one thread (design, false sharing): threads get cells of different runs, and
+ * who frees a block of another thread's run does not go on working in that thread's lines. That is so for as many
+ * threads as there are processors; those beyond share runs as they share processors (decision 0022).
  */
 #include "processors.h"
 #include "stress_blocks.h"

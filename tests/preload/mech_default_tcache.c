@@ -1,7 +1,8 @@
 /* variants: default */
 /*
- * What the default profile's thread cache does beyond ptmalloc's (M-10): blocks above 1040 bytes, aligned ones, and a bound on
- * the bytes of all of them. That a block came from the cache is seen by its address: an arena would have merged it.
+ * What the default profile's thread cache does beyond ptmalloc's (M-10): blocks above 1040 bytes, aligned ones, and a
+ * bound on the bytes of all of them. That a block came from the cache is seen by its address: an arena would have
+ * merged it.
  */
 #include "mech_maps.h"
 #include "mech_opaque.h"

@@ -1,6 +1,6 @@
 /*
- * For the tests of the always-on checks (M-50, M-51): one bug, done in a process of its own, and a judgement of how that
- * process ended.
+ * For the tests of the always-on checks (M-50, M-51): one bug, done in a process of its own, and a judgement of how
+ * that process ended.
  *
  * Owns: the process and the judgement. May not know: how an allocator finds a bug.
  *
@@ -103,7 +103,10 @@ __attribute__((format(printf, 3, 4))) static inline void safety_complain(const c
         qt_say("%s: %s: %s\n", what, fault, end->text);
 }
 
-/* A bug that does not find its blocks as it needs them, for time has passed and memory has gone back, exits with 77 and tries again. */
+/*
+ * A bug that does not find its blocks as it needs them, for time has passed and memory has gone back, exits with 77 and
+ * tries again.
+ */
 static inline struct safety_end safety_run_where_it_can(safety_bug *bug, const void *arg)
 {
     struct safety_end end;

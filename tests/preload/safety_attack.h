@@ -1,10 +1,10 @@
 /*
- * For the tests of exploitation techniques, by the names they have in the public how2heap catalogue. The code is our own: the
- * idea of each technique, with every write that its attacker is granted.
+ * For the tests of exploitation techniques, by the names they have in the public how2heap catalogue. The code is our
+ * own: the idea of each technique, with every write that its attacker is granted.
  *
- * A technique has reached its goal when malloc returns memory that it must not (the attacker's target, or part of a live
- * block), or when the target was written to. Then the test fails; an abort with one of Quarry's lines, or nothing at
- * all, is what it asks for.
+ * A technique has reached its goal when malloc returns memory that it must not (the attacker's target, or part of a
+ * live block), or when the target was written to. Then the test fails; an abort with one of Quarry's lines, or nothing
+ * at all, is what it asks for.
  */
 #ifndef SAFETY_ATTACK_H
 #define SAFETY_ATTACK_H
@@ -86,7 +86,9 @@ __attribute__((unused)) static void wrong_free(void *p)
     free(again(p));
 }
 
-/* Fills the thread's cache for this size, so that further frees pass it by. What lies between keeps them from merging. */
+/*
+ * Fills the thread's cache for this size, so that further frees pass it by. What lies between keeps them from merging.
+ */
 enum { FILL = 80, GUARD = 0x600 };
 __attribute__((unused)) static void take_filler(char **filler, size_t n)
 {

@@ -1,7 +1,7 @@
 /*
- * Each check by itself: one word is damaged, and what is said names that check and that block, at the first moment at which
- * the word would have been believed (M-50). The attacks of safety_techniques_* meet several checks, one behind the other, so
- * they do not notice when one is gone; these do.
+ * Each check by itself: one word is damaged, and what is said names that check and that block, at the first moment at
+ * which the word would have been believed (M-50). The attacks of safety_techniques_* meet several checks, one behind
+ * the other, so they do not notice when one is gone; these do.
  */
 /* variants: classic */
 /* not: check */

@@ -1,6 +1,6 @@
 /*
- * A double free whose traces were written over: the program wrote to the block after freeing it. It must be found, or the
- * block must not have two owners (M-50).
+ * A double free whose traces were written over: the program wrote to the block after freeing it. It must be found, or
+ * the block must not have two owners (M-50).
  */
 /* not: check */
 #include "safety.h"

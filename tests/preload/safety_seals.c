@@ -1,6 +1,6 @@
 /*
- * Of a free block that waits somewhere, the word before it says who has it (M-50): nobody else hands it out, and of two threads that
- * free it at the same moment one finds that it is the other's.
+ * Of a free block that waits somewhere, the word before it says who has it (M-50): nobody else hands it out, and of two
+ * threads that free it at the same moment one finds that it is the other's.
  */
 /* variants: default run_max0 onearena */
 /* not: check */

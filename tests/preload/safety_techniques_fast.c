@@ -1,6 +1,6 @@
 /*
- * Techniques against the fast bins (how2heap): none reaches its goal (M-50). In the default profile, where small blocks are
- * cells, they meet runs instead.
+ * Techniques against the fast bins (how2heap): none reaches its goal (M-50). In the default profile, where small blocks
+ * are cells, they meet runs instead.
  */
 /* not: check */
 /* variants: default classic run_max0 notcache onearena */

@@ -15,7 +15,10 @@ static void try_all(safety_bug *technique)
 
 #define SIZE(arg) (*(const size_t *)(arg))
 
-/* Top may lie behind it. Behind a mapping of its own lies what the kernel put there, a library that can only be read perhaps: no technique goes there. */
+/*
+ * Top may lie behind it. Behind a mapping of its own lies what the kernel put there, a library that can only be read
+ * perhaps: no technique goes there.
+ */
 static char *take_before_top(size_t size)
 {
     char *a = take(size);

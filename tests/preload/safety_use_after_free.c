@@ -1,6 +1,6 @@
 /*
- * Writes to a block after it was freed: whatever the program writes, and wherever, no memory gets two owners and nothing
- * outside the heap is handed out (M-50).
+ * Writes to a block after it was freed: whatever the program writes, and wherever, no memory gets two owners and
+ * nothing outside the heap is handed out (M-50).
  */
 /* not: check */
 /* variants: default classic run_max0 notcache onearena */

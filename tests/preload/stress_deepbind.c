@@ -1,7 +1,7 @@
 /* timeout: 120 */
 /*
- * A library opened with RTLD_DEEPBIND looks for malloc and free in its own libc first. Its blocks and the program's are one heap all
- * the same, whoever frees them (M-40, M-50). The library is this file again (plugin.h).
+ * A library opened with RTLD_DEEPBIND looks for malloc and free in its own libc first. Its blocks and the program's are
+ * one heap all the same, whoever frees them (M-40, M-50). The library is this file again (plugin.h).
  */
 #ifdef PLUGIN
 
@@ -152,7 +152,10 @@ QTEST("threads open such a library at the same time")
     plugin_remove();
 }
 
-/* Whoever looks for it when libc's table says ours already must not find ours behind ours: it would call itself for ever. */
+/*
+ * Whoever looks for it when libc's table says ours already must not find ours behind ours: it would call itself for
+ * ever.
+ */
 QTEST("behind our dlopen is libc's, before such a library is opened and after (M-40)")
 {
     compile();

@@ -1,7 +1,7 @@
 /* timeout: 120 */
 /*
- * fork where it is most in the way (M-34): in the handler of a signal that interrupted a call of ours or a fork, which POSIX allows;
- * and while one thread has a stream and allocates, and another has stdio's list and waits for the stream.
+ * fork where it is most in the way (M-34): in the handler of a signal that interrupted a call of ours or a fork, which
+ * POSIX allows; and while one thread has a stream and allocates, and another has stdio's list and waits for the stream.
  */
 #include "stress_blocks.h"
 

@@ -4,7 +4,8 @@
 //
 // The report is one line: "exit STATUS SIGNAL WALL_US USER_US SYSTEM_US PEAK_KB".
 // Why not wait4 in the runner itself: Linux carries the peak resident size of the process that calls exec over into the
-// new program, so everything a Python runner starts would seem to need at least what Python needs. This program is small.
+// new program, so everything a Python runner starts would seem to need at least what Python needs. This program is
+// small.
 //
 // The environment for the program is given as `--env NAME=VALUE` (as LD_PRELOAD must reach the program, not the meter).
 // Whatever the program leaves behind (daemons, orphans) stays below the meter and is ended with it.

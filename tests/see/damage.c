@@ -1,6 +1,6 @@
 /*
- * A program with a heap of every kind of block, for tests/scripts/see_damage.py: prints where things are and waits. The test
- * overwrites them from outside.
+ * A program with a heap of every kind of block, for tests/scripts/see_damage.py: prints where things are and waits. The
+ * test overwrites them from outside.
  */
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A program that knows its own heap, for tests/scripts/see_truth.py: threads allocate, free and resize blocks of each other, and a
- * table in shared memory says of each what it is at any moment.
+ * A program that knows its own heap, for tests/scripts/see_truth.py: threads allocate, free and resize blocks of each
+ * other, and a table in shared memory says of each what it is at any moment.
  *
  *      truth TABLE THREADS SEED
  *

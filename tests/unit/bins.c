@@ -1,4 +1,6 @@
-/* Bins (M-12 to M-15), both kinds: what goes in comes out, what is found fits, what was written over is not followed. */
+/*
+ * Bins (M-12 to M-15), both kinds: what goes in comes out, what is found fits, what was written over is not followed.
+ */
 #include "bin/bin.h"
 #include "internals.h"
 

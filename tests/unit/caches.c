@@ -20,7 +20,9 @@ static struct qy_run *take_all_of_a_run(void)
     return run;
 }
 
-/* Who gives cells back announces them before he sets their bits: meanwhile the run may be looked at, again and again. */
+/*
+ * Who gives cells back announces them before he sets their bits: meanwhile the run may be looked at, again and again.
+ */
 static void announced_is_not_there(void **state)
 {
     (void)state;

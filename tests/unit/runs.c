@@ -25,7 +25,10 @@ static void strides_serve(void **state)
     assert_int_equal(classes, 32);
 }
 
-/* Each power of two has cells of its own, that cost no more than a chunk would; what needs a chunk of another size has none. */
+/*
+ * Each power of two has cells of its own, that cost no more than a chunk would; what needs a chunk of another size has
+ * none.
+ */
 static void powers_serve(void **state)
 {
     (void)state;
@@ -318,7 +321,10 @@ static void broken_runs_are_found(void **state)
     qy_zone_check();
 }
 
-/* Of the free runs, the one whose cells are of the right size already and that came home last; else the very last of all. */
+/*
+ * Of the free runs, the one whose cells are of the right size already and that came home last; else the very last of
+ * all.
+ */
 static void its_class_comes_first(void **state)
 {
     (void)state;

@@ -1,8 +1,10 @@
 /*
- * The program that `quarry play` studies: does what it is told with the malloc of libquarry-play.so, one call at a time.
+ * The program that `quarry play` studies: does what it is told with the malloc of libquarry-play.so, one call at a
+ * time.
  *
- * Owns: the threads that carry the calls out, and a malloc of its own. The dynamic loader, libc and everything here get memory
- * from that one, so the heap under study holds the script's blocks and nothing else. May not know: what a script is.
+ * Owns: the threads that carry the calls out, and a malloc of its own. The dynamic loader, libc and everything here get
+ * memory from that one, so the heap under study holds the script's blocks and nothing else. May not know: what a script
+ * is.
  */
 #include <quarry/probe.h>
 

@@ -10,8 +10,8 @@ struct capture_options {
 };
 
 /*
- * `target` is a PID, or a file: a core file or a snapshot. Returns an exit status, having complained when that is not EXIT_FINE.
- * `command` is the subcommand's name, for messages.
+ * `target` is a PID, or a file: a core file or a snapshot. Returns an exit status, having complained when that is not
+ * EXIT_FINE. `command` is the subcommand's name, for messages.
  */
 int capture(const char *command, const char *target, const struct capture_options *options, struct model *m);
 

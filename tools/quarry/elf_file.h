@@ -19,8 +19,8 @@ enum elf_result { ELF_OK, ELF_NOT_ELF, ELF_UNREADABLE, ELF_BROKEN };
 enum elf_result elf_read(const char *path, struct elf_file *elf);
 
 /*
- * Its dynamic symbol table defines `symbol`: the loader finds that before what any library defines, a preloaded one too. An import is
- * none, also where it has an address (of a stub, in a program that is not position-independent).
+ * Its dynamic symbol table defines `symbol`: the loader finds that before what any library defines, a preloaded one
+ * too. An import is none, also where it has an address (of a stub, in a program that is not position-independent).
  */
 bool elf_defines(const char *path, const char *symbol);
 

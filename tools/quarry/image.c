@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 /*
- * What is copied is lines: a link of a free chunk is one or two of them, and a page of it would take four times as long.
- * Lines are known in blocks of 64 KiB of address space, found by a hash table. Each page with a line has a page here, all in one
- * large mapping in the order in which they were first wanted: no room is lost between pages that are far apart, and neighbours in
- * the process are mostly neighbours here, so that one iovec serves many.
+ * What is copied is lines: a link of a free chunk is one or two of them, and a page of it would take four times as
+ * long. Lines are known in blocks of 64 KiB of address space, found by a hash table. Each page with a line has a page
+ * here, all in one large mapping in the order in which they were first wanted: no room is lost between pages that are
+ * far apart, and neighbours in the process are mostly neighbours here, so that one iovec serves many.
  */
 #define PAGE ((uint64_t)4096)
 #define LINE IMAGE_LINE
@@ -94,7 +94,10 @@ void image_set_live(struct image *im, bool live)
     im->live = live;
 }
 
-/* A page that was there is taken to be there still. One that was not must be asked for again: reading it would make it appear. */
+/*
+ * A page that was there is taken to be there still. One that was not must be asked for again: reading it would make it
+ * appear.
+ */
 void image_forget(struct image *im)
 {
     for (size_t i = 0; i < im->count; i++) {
@@ -181,8 +184,8 @@ static uint16_t absent_pages(const struct image *im, const struct block *b, cons
 }
 
 /*
- * Which pages of private memory are not there: they read as zero, and reading them over there would make them appear. Of files'
- * pages nothing can be said. Blocks that follow one another are asked for together, from number `first` on.
+ * Which pages of private memory are not there: they read as zero, and reading them over there would make them appear.
+ * Of files' pages nothing can be said. Blocks that follow one another are asked for together, from number `first` on.
  */
 static void ask_which_are_absent(const struct image *im, size_t first)
 {

@@ -1,6 +1,6 @@
 /*
- * A sparse copy of another process's memory: filled while the process stands still, read when it runs again. Owns: which
- * pages were copied, and copying many of them in few system calls.
+ * A sparse copy of another process's memory: filled while the process stands still, read when it runs again. Owns:
+ * which pages were copied, and copying many of them in few system calls.
  */
 #ifndef QUARRY_IMAGE_H
 #define QUARRY_IMAGE_H
@@ -13,13 +13,15 @@ struct image;
 #define IMAGE_PIECE_COST \
     ((uint64_t)1024) /* a piece apart from others takes as long as this many bytes more */
 
-/* `pagemap` is a descriptor of /proc/PID/pagemap, or -1; the maps say where a page that is not present reads as zero. */
+/*
+ * `pagemap` is a descriptor of /proc/PID/pagemap, or -1; the maps say where a page that is not present reads as zero.
+ */
 struct image *image_new(int pid, int pagemap, const struct maps *maps);
 void image_free(struct image *image);
 
 /*
- * What was copied is no longer good, and wanted again: the next image_fetch copies it all at once. The memory it took is kept, so
- * that this meets no page fault of ours.
+ * What was copied is no longer good, and wanted again: the next image_fetch copies it all at once. The memory it took
+ * is kept, so that this meets no page fault of ours.
  */
 void image_forget(struct image *image);
 

@@ -1,6 +1,6 @@
 /*
- * JSON, written as it comes: no tree in memory, so a million chunks cost no more than their text. Owns: commas, escapes,
- * numbers. The caller opens and closes.
+ * JSON, written as it comes: no tree in memory, so a million chunks cost no more than their text. Owns: commas,
+ * escapes, numbers. The caller opens and closes.
  */
 #ifndef QUARRY_JSON_H
 #define QUARRY_JSON_H

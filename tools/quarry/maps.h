@@ -19,7 +19,10 @@ struct maps {
     size_t count;
 };
 
-/* False: the process is gone, or may not be looked at; errno says which. `details` reads smaps instead, which is slower. */
+/*
+ * False: the process is gone, or may not be looked at; errno says which. `details` reads smaps instead, which is
+ * slower.
+ */
 bool maps_read(int pid, bool details, struct maps *maps);
 
 struct map *maps_add(struct maps *maps, uint64_t from, uint64_t to, const char *perms, const char *name,

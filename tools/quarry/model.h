@@ -1,6 +1,6 @@
 /*
- * A heap as it was at one moment: what the walker found, joined with what the kernel says about the process. All commands
- * and formats start from this, wherever it came from: a process, a core file, a snapshot file.
+ * A heap as it was at one moment: what the walker found, joined with what the kernel says about the process. All
+ * commands and formats start from this, wherever it came from: a process, a core file, a snapshot file.
  */
 #ifndef QUARRY_MODEL_H
 #define QUARRY_MODEL_H

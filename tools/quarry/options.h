@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 /*
- * A row of the table; the last has no name. Members that an option does not use are left out. Given twice, the later wins.
- * A choice is at first what no option chooses.
+ * A row of the table; the last has no name. Members that an option does not use are left out. Given twice, the later
+ * wins. A choice is at first what no option chooses.
  */
 struct option {
     const char *name; /* "-o" or "--json" */
@@ -26,8 +26,8 @@ enum option_place { OPTIONS_ANYWHERE, OPTIONS_BEFORE_OPERANDS };
 enum { GO_ON = -1 }; /* no exit status */
 
 /*
- * Takes the options out of argv, up to "--". What is left, argv[1] to argv[*argc - 1] and NULL, are the operands. Returns GO_ON,
- * or the exit status with which the command ends: --help was printed, or an option is wrong.
+ * Takes the options out of argv, up to "--". What is left, argv[1] to argv[*argc - 1] and NULL, are the operands.
+ * Returns GO_ON, or the exit status with which the command ends: --help was printed, or an option is wrong.
  */
 int options_read(enum option_place place, int *argc, char **argv, const char *help,
                  const struct option *options);

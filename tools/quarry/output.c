@@ -42,7 +42,10 @@ static void watch_for_ends(void)
             sigaction(ends[i], &action, NULL);
 }
 
-/* As a plain open would: the mode, and what the folder says of new files. No signal comes between the file and its name. */
+/*
+ * As a plain open would: the mode, and what the folder says of new files. No signal comes between the file and its
+ * name.
+ */
 static int create(char *name)
 {
     sigset_t all, before;
@@ -124,9 +127,9 @@ static int open_beside(const char *path, const struct stat *old, char **name)
 }
 
 /*
- * *path and *name: the file to be replaced, and the one beside it, when what is written goes there first. What another file cannot
- * stand in for is written in place: a device, a pipe, a file that is open already, has several names, or is somebody else's or in a
- * folder where we may make none.
+ * *path and *name: the file to be replaced, and the one beside it, when what is written goes there first. What another
+ * file cannot stand in for is written in place: a device, a pipe, a file that is open already, has several names, or is
+ * somebody else's or in a folder where we may make none.
  */
 static int open_file(const char *file, char **path, char **name)
 {

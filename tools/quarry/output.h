@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 /*
- * Has `fill` write `data` to `file` ("-" is standard output). A regular file is written beside its place and renamed when it is complete:
- * until then, and when it cannot be written, what was there before stays. `fill` returns an exit status, having complained when that is
- * not EXIT_FINE; it need not look whether `out` took what it wrote. Returns an exit status, too. `command` is the subcommand's name,
- * for messages.
+ * Has `fill` write `data` to `file` ("-" is standard output). A regular file is written beside its place and renamed
+ * when it is complete: until then, and when it cannot be written, what was there before stays. `fill` returns an exit
+ * status, having complained when that is not EXIT_FINE; it need not look whether `out` took what it wrote. Returns an
+ * exit status, too. `command` is the subcommand's name, for messages.
  */
 int output_write(const char *command, const char *file, int (*fill)(FILE *out, const void *data),
                  const void *data);

@@ -1,7 +1,7 @@
 /*
- * Numbers and texts to bytes and back. One function describes a structure for both ways: with a pack that writes it stores
- * what is there, with one that reads it fills it in. Reading stops believing at the first thing that cannot be: then
- * everything reads as 0, and `bad` says so.
+ * Numbers and texts to bytes and back. One function describes a structure for both ways: with a pack that writes it
+ * stores what is there, with one that reads it fills it in. Reading stops believing at the first thing that cannot be:
+ * then everything reads as 0, and `bad` says so.
  */
 #ifndef QUARRY_PACK_H
 #define QUARRY_PACK_H

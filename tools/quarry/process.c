@@ -323,7 +323,10 @@ static void read_thread_name(int pid, struct thread *t)
 
 enum page_state { PAGE_ABSENT, PAGE_RESIDENT, PAGE_SWAPPED, PAGE_HUGE };
 
-/* Ranges of huge pages, from kernels that can tell (6.7): ioctl PAGEMAP_SCAN, newer than the headers this is built with. */
+/*
+ * Ranges of huge pages, from kernels that can tell (6.7): ioctl PAGEMAP_SCAN, newer than the headers this is built
+ * with.
+ */
 struct page_region {
     uint64_t from, to, categories;
 };
@@ -444,7 +447,9 @@ static bool may_read(int pid, const struct maps *maps)
     return true;
 }
 
-/* A rehearsal without stopping it tells how much there is to copy, and finds the memory for that. NULL: it is copied. */
+/*
+ * A rehearsal without stopping it tells how much there is to copy, and finds the memory for that. NULL: it is copied.
+ */
 static const char *rehearse_and_copy(struct look *l, bool whole)
 {
     image_set_live(l->plan.image, true);

@@ -138,7 +138,10 @@ static enum program_result examine_elf(struct examination *e, const struct elf_f
                    self.interpreter);
     if (access(elf->interpreter, F_OK) != 0)
         return say(e, PROGRAM_NOT_FOUND, "needs the loader %s, which is not there", elf->interpreter);
-    /* One that is not exported may be one file's helper, and is known only where nobody stripped it: nothing is said of it. */
+    /*
+     * One that is not exported may be one file's helper, and is known only where nobody stripped it: nothing is said of
+     * it.
+     */
     if (elf_defines(e->path, "malloc"))
         return say(e, PROGRAM_OWN_MALLOC, "brings its own malloc, which is used instead of Quarry's");
     return PROGRAM_FINE;

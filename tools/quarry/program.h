@@ -1,8 +1,8 @@
 /*
  * The program that `quarry run` is to start: where it is, and whether a preloaded library can reach it.
  *
- * Owns: the search along PATH as execvp(3) does it, the way from a script to the program that runs it, and the
- * reasons why a preload does not take, or is of no use. May not know: command-line options, the environment that is built.
+ * Owns: the search along PATH as execvp(3) does it, the way from a script to the program that runs it, and the reasons
+ * why a preload does not take, or is of no use. May not know: command-line options, the environment that is built.
  */
 #ifndef QUARRY_PROGRAM_H
 #define QUARRY_PROGRAM_H

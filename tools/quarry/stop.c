@@ -24,8 +24,8 @@
 #define LONG_PATIENCE_US 60000000
 
 /*
- * A call takes less than a moment; after it, a thread that does nothing else is inside the next one as often as it is not. On a busy
- * machine it may have to wait for a processor first: then it is better to let all go and try again.
+ * A call takes less than a moment; after it, a thread that does nothing else is inside the next one as often as it is
+ * not. On a busy machine it may have to wait for a processor first: then it is better to let all go and try again.
  */
 #define MOMENT_NS 20000
 #define SETTLE_US 5000
@@ -88,7 +88,10 @@ static bool is_known(const struct stop *s, int tid)
     return s->known && s->known[tid / 8] >> tid % 8 & 1;
 }
 
-/* Calls `take` for each thread that is not in the list yet, until one returns an error. Returns how many there were, or -1 and errno. */
+/*
+ * Calls `take` for each thread that is not in the list yet, until one returns an error. Returns how many there were, or
+ * -1 and errno.
+ */
 static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
 {
     char path[64];
@@ -137,7 +140,9 @@ static int seize(struct stop *s, int tid)
     return ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) == 0 || errno == ESRCH ? 0 : errno;
 }
 
-/* Where a thread stands that is somebody else's to trace: the last number of "NUMBER ARGUMENTS... SP PC" or "-1 SP PC". */
+/*
+ * Where a thread stands that is somebody else's to trace: the last number of "NUMBER ARGUMENTS... SP PC" or "-1 SP PC".
+ */
 static uint64_t pc_of_standing(int pid, int tid)
 {
     char path[64], line[256];
@@ -272,7 +277,9 @@ static const char *stop_new_threads(struct stop *s, uint64_t until)
 const char *stop_process(int pid, struct stop *s)
 {
     *s = (struct stop){.pid = pid, .from_us = clock_us(), .nice = getpriority(PRIO_PROCESS, 0)};
-    /* While others stand still for us, we should not wait for a processor; without the right to say so, we may have to. */
+    /*
+     * While others stand still for us, we should not wait for a processor; without the right to say so, we may have to.
+     */
     setpriority(PRIO_PROCESS, 0, -20);
     prctl(PR_SET_TIMERSLACK, 1UL); /* moments are shorter than what the kernel adds to a sleep */
     const char *why = stop_new_threads(s, s->from_us + PATIENCE_US);
@@ -345,7 +352,10 @@ uint64_t stop_end(struct stop *s)
         if (s->threads[i].stands)
             detach(&s->threads[i]);
     uint64_t stopped_us = clock_us() - s->from_us;
-    /* What does not stand yet can only be let go when it does. What did not in time is not waited for again: it goes with us. */
+    /*
+     * What does not stand yet can only be let go when it does. What did not in time is not waited for again: it goes
+     * with us.
+     */
     uint64_t until = clock_us() + (s->straggles ? LONG_PATIENCE_US : 0);
     for (size_t i = 0; i < s->count; i++)
         if (!s->threads[i].gone && wait_for(s, &s->threads[i], until))

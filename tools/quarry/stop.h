@@ -1,6 +1,6 @@
 /*
- * Stopping a process for the moment that a look takes. Owns: ptrace. Whatever happens, the process runs on: it does so by itself when
- * we end.
+ * Stopping a process for the moment that a look takes. Owns: ptrace. Whatever happens, the process runs on: it does so
+ * by itself when we end.
  */
 #ifndef QUARRY_STOP_H
 #define QUARRY_STOP_H
@@ -33,9 +33,9 @@ struct stop {
 const char *stop_process(int pid, struct stop *stop);
 
 /*
- * Lets each thread that `is_inside` something run on, moment by moment, while the others stand, until none is: then `settled`. The
- * list may grow meanwhile. Given up after some milliseconds, when one may not even stand: stop->straggles. Returns as stop_process
- * does.
+ * Lets each thread that `is_inside` something run on, moment by moment, while the others stand, until none is: then
+ * `settled`. The list may grow meanwhile. Given up after some milliseconds, when one may not even stand:
+ * stop->straggles. Returns as stop_process does.
  */
 const char *stop_settle(struct stop *stop,
                         bool (*is_inside)(const void *context, const struct stopped_thread *thread),
@@ -46,8 +46,8 @@ uint64_t stop_end(struct stop *stop);
 void stop_free(struct stop *stop);
 
 /*
- * 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 'Z': ended, and not asked for; 'X': about to end; 0: gone; '?': errno says
- * why it cannot be told.
+ * 'R', 'S', 'T' (stopped), 't' (by a debugger) and so on; 'Z': ended, and not asked for; 'X': about to end; 0: gone;
+ * '?': errno says why it cannot be told.
  */
 char thread_state(int pid, int tid);
 

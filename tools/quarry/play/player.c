@@ -208,7 +208,9 @@ static void find_faults(struct step *step, const struct step *before)
     }
 }
 
-/* The walker says how large a chunk is, whatever its header says; the difference is what a lesson on overflows shows. */
+/*
+ * The walker says how large a chunk is, whatever its header says; the difference is what a lesson on overflows shows.
+ */
 static void find_written_over(struct player *p, struct step *step)
 {
     for (size_t i = 0; i < step->model.chunk_count; i++) {

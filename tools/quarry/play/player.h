@@ -1,6 +1,6 @@
 /*
- * Runs a script on the allocator, one statement after another, and keeps what was seen. Owns: variables, the steps, what
- * expectations compare. May not know: how steps are shown.
+ * Runs a script on the allocator, one statement after another, and keeps what was seen. Owns: variables, the steps,
+ * what expectations compare. May not know: how steps are shown.
  */
 #ifndef PLAY_PLAYER_H
 #define PLAY_PLAYER_H

@@ -1,6 +1,6 @@
 /*
- * One line of a script, read from left to right. Owns: words, values, and where in the file a complaint points. What a function
- * takes is read and stepped over; what it gives is the caller's.
+ * One line of a script, read from left to right. Owns: words, values, and where in the file a complaint points. What a
+ * function takes is read and stepped over; what it gives is the caller's.
  */
 #ifndef PLAY_READER_H
 #define PLAY_READER_H

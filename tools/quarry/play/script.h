@@ -1,7 +1,7 @@
 /*
- * The language of `quarry play` (docs/play.md): from text to a list of statements, each of them checked as far as that can be done
- * without running it. Repetitions are written out here, so what follows is a straight line. Owns: words, syntax, names.
- * May not know: what a call does.
+ * The language of `quarry play` (docs/play.md): from text to a list of statements, each of them checked as far as that
+ * can be done without running it. Repetitions are written out here, so what follows is a straight line. Owns: words,
+ * syntax, names. May not know: what a call does.
  */
 #ifndef PLAY_SCRIPT_H
 #define PLAY_SCRIPT_H

@@ -1,6 +1,6 @@
 /*
- * Says in words what the allocator did: one sentence an event, in English and Chinese. Owns: the sentences. What is shown in a
- * page or a terminal comes from here, so both say the same.
+ * Says in words what the allocator did: one sentence an event, in English and Chinese. Owns: the sentences. What is
+ * shown in a page or a terminal comes from here, so both say the same.
  */
 #ifndef PLAY_TELL_H
 #define PLAY_TELL_H
