@@ -134,19 +134,13 @@ static QY_NOINLINE void *take_uncached(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-/* A block that the thread keeps; nothing of it is known to be zero. */
-static void *take_kept(struct qy_tcache *t, size_t request, const uintptr_t *clean_from)
-{
-    /* ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
-    return clean_from && qy_options.classic ? NULL : qy_medium_pop(t, request);
-}
-
 void *qy_block_take_slow(size_t request, uintptr_t *clean_from)
 {
     struct qy_tcache *t = qy_self;
     void *mem = refill(t, request);
-    if (!mem && request < qy_load_relaxed(&t->request_limit)) /* there are no runs */
-        mem = take_kept(t, request, clean_from);
+    /* There are no runs. ptmalloc's calloc passes the thread cache by; the classic profile does so too. */
+    if (!mem && request < qy_load_relaxed(&t->request_limit) && !(clean_from && qy_options.classic))
+        mem = qy_medium_pop(t, request);
     if (!mem)
         mem = qy_chunk_pop_large(t, request, QY_ALIGNMENT);
     if (!mem)
@@ -159,13 +153,11 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from)
     return mem;
 }
 
-void *qy_block_take(size_t request, uintptr_t *clean_from)
+void *qy_block_take(size_t request)
 {
-    if (clean_from)
-        *clean_from = UINTPTR_MAX;
     struct qy_tcache *t = qy_self;
-    void *mem = qy_tcache_serves(t, request) ? qy_tcache_pop(t, request) : take_kept(t, request, clean_from);
-    return QY_LIKELY(mem != NULL) ? mem : qy_block_take_slow(request, clean_from);
+    void *mem = qy_tcache_serves(t, request) ? qy_tcache_pop(t, request) : qy_medium_pop(t, request);
+    return QY_LIKELY(mem != NULL) ? mem : qy_block_take_slow(request, NULL);
 }
 
 static void *take_aligned_once(size_t alignment, size_t request)
@@ -191,14 +183,14 @@ static void *take_aligned_uncached(size_t alignment, size_t request)
 void *qy_block_take_aligned(size_t alignment, size_t request)
 {
     if (alignment <= QY_ALIGNMENT)
-        return qy_block_take(request, NULL);
+        return qy_block_take(request);
     if (request > PTRDIFF_MAX || alignment > PTRDIFF_MAX - request)
         return NULL;
     qy_init();
     /* A cell is as aligned as its stride is (run.h). */
     size_t stride = qy_align_up(request + QY_CELL_HEADER_BYTES, alignment);
     if (stride - QY_CELL_HEADER_BYTES <= QY_RUN_SMALL && class_for(stride - QY_CELL_HEADER_BYTES)) {
-        void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES, NULL);
+        void *cell = qy_block_take(stride - QY_CELL_HEADER_BYTES);
         if (!cell || (uintptr_t)cell % alignment == 0)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
@@ -408,7 +400,7 @@ static void *take_to_copy(struct identity id, size_t have, size_t request)
 {
     if (id.kind != CHUNK || request > COPY_RATHER || qy_options.classic)
         return NULL;
-    return request > have ? qy_kept_pop(qy_self, room_for(have, request)) : qy_block_take(request, NULL);
+    return request > have ? qy_kept_pop(qy_self, room_for(have, request)) : qy_block_take(request);
 }
 
 static void *resize_in_place(struct identity id, void *mem, size_t have, size_t request)
@@ -423,8 +415,8 @@ static void *resize_in_place(struct identity id, void *mem, size_t have, size_t 
 static void *take_for_move(size_t have, size_t request)
 {
     size_t room = room_for(have, request);
-    void *to = qy_block_take(room, NULL);
-    return to || room == request ? to : qy_block_take(request, NULL);
+    void *to = qy_block_take(room);
+    return to || room == request ? to : qy_block_take(request);
 }
 
 static QY_NOINLINE void *resize_slow(void *mem, size_t request)

@@ -7,10 +7,13 @@
 
 #include "tcache/tcache.h"
 
-/* NULL: no memory, or a request beyond PTRDIFF_MAX. The block is known to be zero from *clean_from on, if not NULL. */
-void *qy_block_take(size_t request, uintptr_t *clean_from);
+/* NULL: no memory, or a request beyond PTRDIFF_MAX. */
+void *qy_block_take(size_t request);
 
-/* The same when the thread is known to keep none that serves it. */
+/*
+ * The same when the thread is known to keep none that serves it. Where it is known to be zero from somewhere on,
+ * *clean_from says it.
+ */
 void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
 
 /* At a multiple of `alignment`, a power of two. */

@@ -41,8 +41,8 @@ QY_EXPORT void free(void *mem)
 /* All of the block is zero, as with libc: some who ask for its usable size rely on that. */
 static QY_NOINLINE void *calloc_slow(size_t bytes)
 {
-    uintptr_t clean_from;
-    void *mem = qy_block_take(bytes, &clean_from);
+    uintptr_t clean_from = UINTPTR_MAX;
+    void *mem = qy_block_take_slow(bytes, &clean_from);
     if (QY_UNLIKELY(!mem)) {
         errno = ENOMEM;
         return NULL;

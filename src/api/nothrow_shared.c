@@ -49,7 +49,7 @@ static void *known_of_runtime(void **known, const char *name)
 
 static void *take(size_t size, size_t alignment)
 {
-    return alignment ? qy_block_take_aligned(alignment, size) : qy_block_take(size, NULL);
+    return alignment ? qy_block_take_aligned(alignment, size) : qy_block_take(size);
 }
 
 /* What the throwing form would give, if it is ours throughout. False: the runtime must look after it. */

@@ -135,11 +135,14 @@ TEST("each size has a stack of its own (M-10)")
 
 TEST("calloc passes the thread cache by (M-10)")
 {
-    char *p = malloc(500);
-    free(p);
-    char *q = calloc(1, 500);
-    QT_CHECK(q != p);
-    QT_EQ((uintptr_t)malloc(500), (uintptr_t)p);
+    static const size_t sizes[] = {0, 500};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char *p = malloc(sizes[i]);
+        free(p);
+        char *q = calloc(1, sizes[i]);
+        QT_CHECK(q != p);
+        QT_EQ((uintptr_t)malloc(sizes[i]), (uintptr_t)p);
+    }
 }
 
 /* --------------------------------------------------------------- filling the cache from the bins */
