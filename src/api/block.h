@@ -11,8 +11,8 @@
 void *qy_block_take(size_t request);
 
 /*
- * The same when the thread is known to keep none that serves it. Where it is known to be zero from somewhere on,
- * *clean_from says it.
+ * The same when the thread is known to keep none that serves it. From *clean_from on the block is known to be zero, if
+ * that is changed; NULL: nobody asks.
  */
 void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
 
