@@ -24,7 +24,7 @@ QY_EXPORT struct mallinfo2 mallinfo2(void)
         info.smblks += s.fast.count;
         info.fsmblks += s.fast.bytes;
         info.fordblks += s.fast.bytes + s.binned.bytes + s.top_bytes;
-        if (a == qy_arena_first())
+        if (a->index == 0)
             info.keepcost = s.top_bytes;
     }
     struct qy_run_stats runs;

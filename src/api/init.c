@@ -32,14 +32,13 @@ static void set_up(void)
     qy_pages_init();
     qy_options_load(&quarry_conf ? quarry_conf : NULL);
     qy_secret_draw(secrets, QY_CLASSES + 7);
-    qy_classes_init(secrets);
+    qy_class_keys_init(secrets);
     qy_freed_secret = secrets[QY_CLASSES];
     qy_freed_factor = secrets[QY_CLASSES + 3] | 1;
     qy_seals_init(secrets + QY_CLASSES + 4, !qy_options.classic);
     qy_mapped_init(secrets[QY_CLASSES + 1]);
     if (!qy_options.classic) /* ptmalloc asks when it makes an arena */
         qy_limits_init();
-    qy_arena_init();
     if (qy_options.run_max)
         qy_zone_init(secrets[QY_CLASSES + 2]);
     qy_roster_init();

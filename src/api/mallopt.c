@@ -16,8 +16,8 @@ QY_EXPORT int mallopt(int parameter, int value)
     qy_init();
     if (!qy_options_mallopt(parameter, value))
         return 0;
-    if (parameter == M_MXFAST)
-        qy_arena_consolidate(qy_arena_first());
+    for (struct qy_arena *a = qy_arena_first(); a && parameter == M_MXFAST; a = qy_load_acquire(&a->next))
+        qy_arena_consolidate(a);
     if (parameter == M_PERTURB) {
         struct qy_tcache *t = qy_tcache_enter();
         if (t)
@@ -34,6 +34,6 @@ QY_EXPORT int malloc_trim(size_t pad)
     qy_roster_trim();
     bool any = qy_zone_purge(0, &most) != 0;
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
-        any |= qy_arena_trim(a, a == qy_arena_first() ? pad : 0);
+        any |= qy_arena_trim(a, a->index == 0 ? pad : 0);
     return any;
 }

@@ -156,11 +156,11 @@ void qy_arena_yield(struct qy_arena *a, size_t *bytes, unsigned *most);
 void qy_arena_consolidate(struct qy_arena *a);
 
 /* The arena list. */
-struct qy_arena *qy_arena_pick(bool main_thread);      /* for a thread without one (M-31) */
-struct qy_arena *qy_arena_another(struct qy_arena *a); /* when `a` cannot serve; NULL: there is none */
-void qy_arena_leave(struct qy_arena *a);               /* the thread is gone (M-33) */
-struct qy_arena *qy_arena_first(void);
-void qy_arena_init(void);
+struct qy_arena *qy_arena_pick(bool main_thread); /* for a thread without one (M-31) */
+struct qy_arena *qy_arena_another(
+    struct qy_arena *a);                 /* when `a` cannot serve, or is NULL; NULL: there is none */
+void qy_arena_leave(struct qy_arena *a); /* the thread is gone (M-33) */
+struct qy_arena *qy_arena_first(void);   /* NULL: nobody has used any so far */
 
 /* fork (M-34): every arena's lock and the list's. */
 void qy_arenas_lock(void);

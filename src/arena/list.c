@@ -9,18 +9,32 @@
 #include "os/limits.h"
 #include "os/pages.h"
 
-struct qy_arena qy_main_arena = {.lock = QY_LOCK_INIT(QY_RANK_ARENA)};
+QY_SPARSE struct qy_arena qy_main_arena QY_ALIGNED(4096); /* so that it is two pages, and not three */
 
 static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
+static struct qy_arena
+    *first; /* atomic: of those in use, of which the main arena is the first, once it is one */
 static struct qy_arena *last = &qy_main_arena;
 static unsigned count = 1;
 
 /* M-31: arenas for each processor, unless arena_max says otherwise; ptmalloc's constant. */
 #define ARENAS_PER_CPU 8
 
-void qy_arena_init(void)
+static void set_up(struct qy_arena *a)
 {
-    qy_bins_init(&qy_main_arena.bins, &qy_main_arena, qy_options.classic);
+    a->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_ARENA);
+    qy_bins_init(&a->bins, a, qy_options.classic);
+}
+
+/* It is set up when somebody wants it: many small processes do not. */
+static struct qy_arena *main_arena_locked(void)
+{
+    QY_ASSERT(qy_lock_held(&list_lock));
+    if (first != &qy_main_arena) {
+        set_up(&qy_main_arena);
+        qy_store_release(&first, &qy_main_arena); /* publishes it to who walks the list without the lock */
+    }
+    return &qy_main_arena;
 }
 
 static unsigned quota(void)
@@ -39,10 +53,11 @@ static struct qy_arena *make_arena_locked(void)
     struct qy_arena *a = qy_pages_map(qy_align_up(sizeof *a, qy_page_bytes), "quarry: arena");
     if (!a)
         return NULL;
-    a->lock = (struct qy_lock)QY_LOCK_INIT(QY_RANK_ARENA);
     a->index = count++;
-    qy_bins_init(&a->bins, a, qy_options.classic);
+    set_up(a);
     qy_store_release(&last->next, a); /* publishes a complete arena to who walks the list without the lock */
+    if (!first)
+        qy_store_release(&first, a); /* as above */
     last = a;
     QY_PROBE(ARENA, MADE, a, a->index);
     return a;
@@ -50,7 +65,7 @@ static struct qy_arena *make_arena_locked(void)
 
 static struct qy_arena *least_used(void)
 {
-    struct qy_arena *best = &qy_main_arena;
+    struct qy_arena *best = main_arena_locked();
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next)) {
         if (a->threads < best->threads)
             best = a;
@@ -73,7 +88,7 @@ static struct qy_arena *pick_locked(void)
 struct qy_arena *qy_arena_pick(bool main_thread)
 {
     qy_lock(&list_lock);
-    struct qy_arena *a = main_thread ? &qy_main_arena : pick_locked();
+    struct qy_arena *a = main_thread ? main_arena_locked() : pick_locked();
     qy_store_relaxed(&a->threads, a->threads + 1);
     QY_PROBE(ARENA, TOOK, a, a->index);
     qy_unlock(&list_lock);
@@ -90,14 +105,17 @@ void qy_arena_leave(struct qy_arena *a)
 
 struct qy_arena *qy_arena_another(struct qy_arena *a)
 {
-    if (a != &qy_main_arena)
-        return &qy_main_arena;
-    return qy_load_acquire(&a->next);
+    if (a == &qy_main_arena)
+        return qy_load_acquire(&a->next);
+    qy_lock(&list_lock);
+    struct qy_arena *other = main_arena_locked();
+    qy_unlock(&list_lock);
+    return other;
 }
 
 struct qy_arena *qy_arena_first(void)
 {
-    return &qy_main_arena;
+    return qy_load_acquire(&first);
 }
 
 void qy_arenas_lock(void)

@@ -12,7 +12,7 @@
 #define QY_LAYOUT_MAGIC_1 UINT64_C(0x1f74756f79616c0a)
 
 /* Changes whenever a structure that the walker reads changes its meaning; `shape` sees what changes their sizes. */
-#define QY_LAYOUT_VERSION 3
+#define QY_LAYOUT_VERSION 4
 
 struct quarry_layout {
     uint64_t magic[2];
@@ -21,7 +21,7 @@ struct quarry_layout {
     uint32_t bytes; /* of this record */
     uint64_t shape;
     uint64_t page_bytes; /* 0 until the library is set up */
-    const void *main_arena, *caches, *zone, *granules, *mapped, *options, *classes, *secret, *factor, *seals;
+    const void *main_arena, *caches, *zone, *granules, *mapped, *options, *keys, *secret, *factor, *seals;
     int64_t self_offset; /* from a thread's pointer to the word that points to its cache */
     char library[16];    /* its version */
 };

@@ -17,7 +17,7 @@
         QY_FOLD_4(QY_FOLD_4(QY_FOLD_4(UINT64_C(0), sizeof(struct qy_arena), offsetof(struct qy_arena, bins), \
                                       offsetof(struct qy_arena, inbox), sizeof(struct qy_bins)),             \
                             sizeof(struct qy_run), offsetof(struct qy_run, free_bits),                       \
-                            offsetof(struct qy_run, remote_bits), sizeof(struct qy_class)),                  \
+                            offsetof(struct qy_run, remote_bits), QY_CLASSES),                               \
                   sizeof(struct qy_tcache), offsetof(struct qy_tcache, stacks),                              \
                   offsetof(struct qy_tcache, chunks), offsetof(struct qy_tcache, orphaned)),                 \
         sizeof(struct qy_granule), sizeof(struct qy_zone), sizeof(struct qy_mapped_register),                \

@@ -131,7 +131,7 @@ QY_EXPORT enum quarry_walk_status quarry_check_layout(quarry_read *read, void *c
 static bool read_roots(struct qy_walk *w)
 {
     return qy_walk_read(w, at(w->layout.options), &w->options, sizeof w->options) &&
-           qy_walk_read(w, at(w->layout.classes), w->classes, sizeof w->classes) &&
+           qy_walk_read(w, at(w->layout.keys), w->keys, sizeof w->keys) &&
            qy_walk_read(w, at(w->layout.zone), &w->zone, sizeof w->zone) &&
            qy_walk_read(w, at(w->layout.mapped), &w->mapped, sizeof w->mapped) &&
            qy_walk_read(w, at(w->layout.granules), w->granules, sizeof w->granules) &&

@@ -46,7 +46,7 @@ struct qy_walk {
     struct quarry_layout layout;
     size_t page_bytes;
     struct qy_options options;
-    struct qy_class classes[QY_CLASSES];
+    uint64_t keys[QY_CLASSES];
     struct qy_zone zone;
     uint64_t secret, factor;
     struct qy_seals seals;

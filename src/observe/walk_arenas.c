@@ -32,7 +32,7 @@ void qy_walk_arenas_read(struct qy_walk *w)
     for (uint64_t address = at(w->layout.main_arena); address && !qy_loop_ends(&loop, address);
          address = at(a->next)) {
         if (address % sizeof(uint64_t) || !qy_walk_read(w, address, a, sizeof *a) ||
-            at(a->bins.owner) != address || a->index != w->arena_count) {
+            (a->bins.owner && at(a->bins.owner) != address) || a->index != w->arena_count) {
             qy_walk_find(w, address, false, QY_CORRUPTED_LIST, "the list of arenas leads to what is none");
             return;
         }
@@ -191,7 +191,8 @@ void qy_walk_arenas(struct qy_walk *w)
         list_fast(w, i, &a->bins);
         list_inbox(w, i, a->inbox);
         list_inbox(w, i, a->inbox_rest);
-        if (!qy_walk_plans(w)) /* chunks in bins are told by their marks */
+        /* Chunks in bins are told by their marks. The main arena's bins are none until it is used. */
+        if (!qy_walk_plans(w) && a->bins.owner)
             list_bins(w, i, &a->bins);
     }
 }

@@ -60,9 +60,9 @@ static size_t filter(struct qy_walk *w, size_t count, uint64_t detail,
 
 static bool is_cell(struct qy_walk *w, uint64_t block, uint64_t cls)
 {
-    const struct qy_class *k = &w->classes[cls];
+    const struct qy_class *k = &qy_classes[cls];
     uint64_t offset = block - w->zone.lo;
-    if (offset >= w->zone.span || k->stride != qy_class_stride((unsigned)cls))
+    if (offset >= w->zone.span)
         return false;
     uint64_t inside = offset % QY_RUN_BYTES - k->first;
     return inside < (uint64_t)k->cells * k->stride && inside % k->stride == 0;
@@ -156,7 +156,7 @@ void qy_walk_caches(struct qy_walk *w)
     for (; address && !qy_loop_ends(&loop, address); address = at(fields(c)->next)) {
         c->address = address;
         if (address % 64 || !qy_walk_read(w, address, c->fixed, sizeof c->fixed) ||
-            fields(c)->stacks[0].key != w->classes[0].key) {
+            fields(c)->stacks[0].key != w->keys[0]) {
             qy_walk_find(w, address, false, QY_CORRUPTED_LIST,
                          "the list of thread caches leads to what is none");
             break;

@@ -63,7 +63,7 @@ static const uint64_t *read_cells(struct qy_walk *w, const struct quarry_run *r)
 
 static void judge_cell(struct qy_walk *w, struct quarry_run *r, unsigned i, uint64_t header, bool doubtful)
 {
-    uint64_t key = w->classes[r->cls].key;
+    uint64_t key = w->keys[r->cls];
     bool free_by_bits = (r->free[i / 64] | r->remote[i / 64]) >> (i % 64) & 1;
     uint64_t cell = r->at + r->first + (uint64_t)i * r->stride;
     if (header == qy_key_when_free(key))
@@ -90,7 +90,7 @@ static void judge_cells(struct qy_walk *w, struct quarry_run *r, bool doubtful)
     }
     uint32_t closing = (uint32_t)words[word];
     uint64_t page = word * sizeof(uint64_t) / w->page_bytes;
-    if ((r->carved >> page & 1) && closing != (uint32_t)w->classes[r->cls].key)
+    if ((r->carved >> page & 1) && closing != (uint32_t)w->keys[r->cls])
         qy_walk_find(w, r->at + word * sizeof(uint64_t), doubtful, QY_CORRUPTED_HEADER,
                      "the header that closes this run off was written over");
 }
@@ -100,7 +100,7 @@ static bool cache_is_sound(struct qy_walk *w, uint64_t cache)
     uint64_t key;
     if (cache != w->sound_cache && cache % 64 == 0 &&
         qy_walk_read(w, cache + offsetof(struct qy_tcache, stacks[0].key), &key, sizeof key) &&
-        key == w->classes[0].key)
+        key == w->keys[0])
         w->sound_cache = cache;
     return cache == w->sound_cache;
 }
@@ -112,12 +112,9 @@ static bool owner_works(struct qy_walk *w, uint64_t cache)
     return !qy_walk_read(w, cache + offsetof(struct qy_tcache, lock), &lock, sizeof lock) || lock.state != 0;
 }
 
-static bool class_is_sound(const struct qy_walk *w, const struct qy_run *run)
+static bool class_is_sound(const struct qy_run *run)
 {
-    const struct qy_class *k = &w->classes[run->cls < QY_CLASSES ? run->cls : 0];
-    return run->cls > 0 && run->cls < QY_CLASSES && k->stride == qy_class_stride(run->cls) &&
-           run->cells == k->cells && k->first >= QY_CELL_HEADER_BYTES && k->cells <= QY_RUN_MAX_CELLS &&
-           k->first + (uint64_t)k->cells * k->stride <= QY_RUN_BYTES;
+    return run->cls > 0 && run->cls < QY_CLASSES && run->cells == qy_classes[run->cls].cells;
 }
 
 static void judge_bits(struct qy_walk *w, const struct qy_run *run, const struct quarry_run *r, bool doubtful)
@@ -134,7 +131,7 @@ static void judge_bits(struct qy_walk *w, const struct qy_run *run, const struct
 
 static void say_owned(struct qy_walk *w, const struct qy_run *run, struct quarry_run *r)
 {
-    const struct qy_class *k = &w->classes[run->cls];
+    const struct qy_class *k = &qy_classes[run->cls];
     r->cls = run->cls;
     r->stride = k->stride;
     r->first = k->first;
@@ -155,7 +152,7 @@ static void say_run(struct qy_walk *w, uint64_t index, const struct qy_run *run)
                      "the owner of this run is no thread cache");
         return;
     }
-    if (r.owner && !class_is_sound(w, run)) {
+    if (r.owner && !class_is_sound(run)) {
         qy_walk_find(w, r.at, owner_works(w, r.owner), "corrupted run",
                      "the class of this run does not exist");
         return;

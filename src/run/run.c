@@ -5,26 +5,13 @@
 #include "base/message.h"
 #include "base/probe.h"
 
-struct qy_class qy_classes[QY_CLASSES];
+uint64_t qy_class_keys[QY_CLASSES];
 
-void qy_classes_init(const uint64_t *secrets)
+/* The upper half is never 0, so that a cell in use and a free one always differ. Class 0 has one that no header is. */
+void qy_class_keys_init(const uint64_t *secrets)
 {
-    for (uint32_t c = 0; c < QY_CLASSES; c++) {
-        /*
-         * The upper half of a key is never 0, so that a cell in use and a free one always differ. Class 0 has one that
-         * no header is.
-         */
-        qy_classes[c].key = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
-    }
-    for (uint32_t c = 1; c < QY_CLASSES; c++) {
-        uint32_t stride = qy_class_stride(c);
-        uint32_t first = stride & -stride; /* so that blocks are as aligned as their stride allows */
-        struct qy_class *k = &qy_classes[c];
-        k->stride = stride;
-        k->inverse = (uint32_t)((((uint64_t)1 << 32) + stride - 1) / stride);
-        k->first = (uint16_t)first;
-        k->cells = (uint16_t)qy_min((QY_RUN_BYTES - first) / stride, QY_RUN_MAX_CELLS);
-    }
+    for (unsigned c = 0; c < QY_CLASSES; c++)
+        qy_class_keys[c] = (secrets[c] & ~(uint64_t)0xffff) | (uint64_t)1 << 63 | qy_cell_tag(c);
 }
 
 void qy_cell_already_free(const void *cell)
@@ -165,7 +152,7 @@ static void carve_page(struct qy_run *run)
     if (run->ahead)
         fault_ahead(run, page);
     struct range headers = headers_in_page(run, page);
-    uint64_t header = qy_key_when_free(k->key);
+    uint64_t header = qy_key_when_free(qy_class_keys[run->cls]);
     char *cell = cell_at(run, headers.from);
     for (unsigned i = headers.from; i < headers.to; i++, cell += k->stride)
         *qy_cell_header(cell) = header;
@@ -336,15 +323,14 @@ unsigned qy_cell_vet(const void *cell)
     unsigned cls = run->cls, index = cell_index(&qy_classes[cls], cell);
     if ((uintptr_t)cell % QY_CELL_UNIT || cls == 0 || index >= run->cells || cell_at(run, index) != cell)
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
-    const struct qy_class *k = &qy_classes[cls];
-    uint64_t header = *qy_cell_header((void *)cell);
-    if (header == qy_key_when_free(k->key))
+    uint64_t key = qy_class_keys[cls], header = *qy_cell_header((void *)cell);
+    if (header == qy_key_when_free(key))
         qy_cell_already_free(cell);
     if (!run->owner || !is_available(run, index))
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
-    if (header != k->key)
+    if (header != key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
-    if ((uint32_t)*qy_cell_header((char *)cell + k->stride) != (uint32_t)k->key)
+    if ((uint32_t)*qy_cell_header((char *)cell + qy_classes[cls].stride) != (uint32_t)key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
     return cls;
 }

@@ -78,10 +78,10 @@ struct qy_class {
     uint32_t inverse; /* offset * inverse >> 32 is offset / stride, for offsets below 64 KiB */
     uint16_t first;
     uint16_t cells;
-    uint64_t key; /* the header of a block in use */
 };
 
-QY_OURS struct qy_class qy_classes[QY_CLASSES];
+extern const struct qy_class qy_classes[QY_CLASSES] __attribute__((visibility("hidden")));
+QY_OURS uint64_t qy_class_keys[QY_CLASSES]; /* the header of a block in use */
 
 /*
  * The stride that serves a request of at most QY_RUN_SMALL: 16 apart up to 256, then 8 for each doubling. More classes
@@ -131,7 +131,7 @@ QY_INLINE uint16_t qy_cell_tag(unsigned cls)
     return (uint16_t)(qy_class_stride(cls) + QY_CELL_TAG_EXTRA);
 }
 
-void qy_classes_init(const uint64_t *secrets);
+void qy_class_keys_init(const uint64_t *secrets);
 
 /* A bit for each page of a run. */
 QY_INLINE uint16_t qy_run_all_pages(void)

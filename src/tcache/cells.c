@@ -75,7 +75,7 @@ size_t qy_cell_slots_needed(void)
 static void set_stack(struct qy_tcache *t, unsigned cls, size_t base, size_t slots)
 {
     *qy_class_stack(t, cls) = (struct qy_stack){
-        .key = qy_classes[cls].key,
+        .key = qy_class_keys[cls],
         .top = (uint16_t)base,
         .room = (uint16_t)slots,
         .base = (uint16_t)base,
@@ -152,7 +152,7 @@ static void widen_stack(struct qy_tcache *t, unsigned cls)
 static void open_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
-    stack->key = qy_classes[cls].key;
+    stack->key = qy_class_keys[cls];
     if (QY_UNLIKELY(!stack->base) && slots_for(cls) && !qy_options.perturb)
         lay_out_stack(t, cls, first_slots_for(cls));
 }
@@ -464,7 +464,7 @@ static struct qy_run *run_with_cells(struct qy_tcache *t, unsigned cls)
 
 static void *revive(void *cell, unsigned cls)
 {
-    uint64_t key = qy_classes[cls].key;
+    uint64_t key = qy_class_keys[cls];
     if (*qy_cell_header(cell) != qy_key_when_free(key))
         qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
     *qy_cell_header(cell) = key;
@@ -554,7 +554,7 @@ static void make_room(struct qy_tcache *t, unsigned cls)
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
-    *qy_cell_header(cell) = qy_key_when_free(qy_classes[cls].key);
+    *qy_cell_header(cell) = qy_key_when_free(qy_class_keys[cls]);
     struct qy_stack *stack = t ? qy_class_stack(t, cls) : NULL;
     if (QY_UNLIKELY(!t || !qy_stack_slots(stack))) {
         /*

@@ -387,7 +387,7 @@ static void *take_large(struct qy_tcache *t, size_t size, size_t alignment)
 
 void *qy_chunk_pop_large(struct qy_tcache *t, size_t request, size_t alignment)
 {
-    if (!t->held[QY_LARGE_CHUNKS] || request <= QY_LARGEST_MEDIUM || !keeps_large(t))
+    if (request <= QY_LARGEST_MEDIUM || !t->held[QY_LARGE_CHUNKS] || !keeps_large(t))
         return NULL;
     void *mem = take_large(t, qy_chunk_size_for(request), alignment);
     if (!mem)

@@ -101,6 +101,9 @@ struct qy_tcache {
     uintptr_t zone_from;     /* where the zone's first header ends: pointers from here on, */
     size_t zone_span;        /* for so many bytes, have a readable header; slow frees look whether it grew */
     const uint16_t *strides; /* of the zone's runs */
+    size_t power_limit;      /* atomic, as request_limit: powers of two below it may be served as cells, */
+    size_t chunk_limit;      /* and requests below this one from the stacks of chunks */
+    size_t slots_used; /* a stack gets its slots when it is first used (qy_tcache_slots); 0: nobody's cache */
     uint8_t units[QY_RUN_SMALL + 1]; /* the stride for a request, less the least, in QY_STRIDE_UNIT */
 
     struct qy_arena *arena; /* NULL before first use */
@@ -111,12 +114,9 @@ struct qy_tcache {
     const struct qy_granule *granule;
     uint32_t mark; /* its own among those who hold chunks (chunk/seal.h) */
     /* From here to `next`, and the stacks: what is forgotten of a thread that vanished in a fork (forget_stacks). */
-    size_t slots_used;      /* a stack gets its slots when it is first used: see qy_tcache_slots */
     unsigned calls_to_look; /* slow calls until the clock is read again */
     uint64_t tick_seen;     /* the last tick this thread knows of */
-    size_t power_limit;     /* atomic, as request_limit: powers of two below it may be served as cells, */
-    size_t chunk_limit;     /* and requests below this one from the stacks of chunks */
-    size_t chunk_bytes;     /* in these, */
+    size_t chunk_bytes;     /* in the stacks of chunks, */
     size_t large_bytes;     /* and in the one of large chunks */
     size_t chunk_bytes_at_most;
     unsigned flushed_last;           /* of these, the one that gave way last */

@@ -119,7 +119,9 @@ static struct qy_tcache *survivor;
 /* As when it was made, but that it owns runs. */
 static void forget_stacks(struct qy_tcache *t)
 {
-    memset(&t->slots_used, 0, offsetof(struct qy_tcache, next) - offsetof(struct qy_tcache, slots_used));
+    t->slots_used = 0;
+    memset(&t->calls_to_look, 0,
+           offsetof(struct qy_tcache, next) - offsetof(struct qy_tcache, calls_to_look));
     memset(t->chunks, 0, sizeof t->chunks);
     for (unsigned cls = QY_SMALL_CLASSES; cls < QY_CLASSES; cls++)
         *qy_class_stack(t, cls) = (struct qy_stack){0};

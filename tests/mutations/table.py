@@ -348,7 +348,7 @@ MUTATIONS = [
 
     # ------------------------------------------------------------ arenas
     Mutation("M-30", "arena/list.c", "the main thread has an arena like any other",
-             "main_thread ? &qy_main_arena : pick_locked();", "pick_locked();\n    (void)main_thread;", ARENA),
+             "main_thread ? main_arena_locked() : pick_locked();", "pick_locked();\n    (void)main_thread;", ARENA),
     Mutation("M-30", "arena/take.c", "an arena's lock is not taken",
              "    qy_lock(&a->lock);\n    void *mem = take_locked(a, r);", "    qy_trylock(&a->lock);\n    void *mem = take_locked(a, r);", ARENA),
     Mutation("M-30", "tcache/cells.c", "a thread keeps the first block of another's run that it frees",

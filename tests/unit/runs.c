@@ -82,8 +82,8 @@ static void cells_are_sound(struct qy_run *run, unsigned count)
         assert_true(cell >= base + QY_CELL_HEADER_BYTES && cell + k->stride <= base + QY_RUN_BYTES);
         assert_int_equal((uintptr_t)cell % (k->stride & -k->stride), 0);
         assert_true(i == 0 || cell - (char *)cells[i - 1] == (ptrdiff_t)k->stride);
-        assert_int_equal(*qy_cell_header(cell), qy_key_when_free(k->key));
-        *qy_cell_header(cell) = k->key;
+        assert_int_equal(*qy_cell_header(cell), qy_key_when_free(qy_class_keys[run->cls]));
+        *qy_cell_header(cell) = qy_class_keys[run->cls];
     }
     for (unsigned i = 0; i < count; i++)
         assert_int_equal(qy_cell_vet(cells[i]), run->cls);
@@ -111,7 +111,7 @@ static void put(struct qy_run *run, void *const *batch, unsigned count)
 static void give_all(struct qy_run *run, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        *qy_cell_header(cells[i]) = qy_key_when_free(qy_classes[run->cls].key);
+        *qy_cell_header(cells[i]) = qy_key_when_free(qy_class_keys[run->cls]);
     for (unsigned i = 0, n; i < count; i += n) {
         n = 1 + (unsigned)rng_below(&r, qy_min(count - i, 50));
         if (rng_one_in(&r, 2))
@@ -208,7 +208,7 @@ static void idle_pages_go(void **state)
         memset(survivor, 0x5a, qy_classes[cls].stride - QY_CELL_HEADER_BYTES);
         cells[kept] = cells[count - 1];
         for (unsigned i = 0; i + 1 < count; i++) {
-            *qy_cell_header(cells[i]) = qy_key_when_free(qy_classes[cls].key);
+            *qy_cell_header(cells[i]) = qy_key_when_free(qy_class_keys[cls]);
             put(run, cells + i, 1);
         }
         const struct qy_class *k = &qy_classes[cls];
@@ -222,7 +222,7 @@ static void idle_pages_go(void **state)
         for (size_t i = 0; i < qy_classes[cls].stride - QY_CELL_HEADER_BYTES; i++)
             assert_int_equal(((unsigned char *)survivor)[i], 0x5a);
         assert_int_equal(take_all(run), count - 1);
-        *qy_cell_header(survivor) = qy_key_when_free(qy_classes[cls].key);
+        *qy_cell_header(survivor) = qy_key_when_free(qy_class_keys[cls]);
         put(run, &survivor, 1);
         give_all(run, count - 1);
         qy_zone_put(run);
