@@ -439,7 +439,7 @@ static QY_NOINLINE void *resize_slow(void *mem, size_t request)
         memcpy(to, mem, qy_min(have, request));
         qy_block_free(mem);
     }
-    return to;
+    return to || request > have ? to : mem; /* to less always succeeds */
 }
 
 void *qy_block_resize(void *mem, size_t request)

@@ -7,7 +7,9 @@
  * Not seen here are libc's own forks, in system, popen and posix_spawn: their child runs nothing of ours.
  */
 #include <dlfcn.h>
+#include <gnu/libc-version.h>
 #include <pty.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/fork.h"
@@ -44,10 +46,44 @@ static struct qy_lock register_lock = QY_LOCK_INIT(QY_RANK_INIT);
 /* Whose handlers they are: of a library that nobody unloads. */
 static const char this_library;
 
+/*
+ * From 2.36 on, libc drops the lock of its list of handlers while it runs one, and so waits for it with our locks held,
+ * when our handler is done; who registers has it, and may wait for our locks, as the list grows by malloc. So these two
+ * exclude each other, from our handler to our handler. Before, libc kept its lock from the first handler on: there, a
+ * fork would wait here for who waits for it.
+ */
+static bool lock_is_dropped;
+static bool registering_waits; /* of who holds register_lock */
+
+static void before_fork(void)
+{
+    if (lock_is_dropped && !qy_fork_is_alone()) {
+        qy_lock(&register_lock);
+        registering_waits = true;
+    }
+    qy_before_fork();
+}
+
+static bool was_held_up(void)
+{
+    bool was = registering_waits;
+    registering_waits = false;
+    return was;
+}
+
+static void after_in_parent(void)
+{
+    qy_after_fork_in_parent();
+    if (was_held_up())
+        qy_unlock(&register_lock);
+}
+
 static void after_in_child(void)
 {
     qy_redirect_reset();
     qy_after_fork_in_child();
+    if (was_held_up())
+        qy_lock_reset(&register_lock);
 }
 
 static void register_ours(void)
@@ -57,8 +93,9 @@ static void register_ours(void)
     if (qy_load_acquire(&registered))
         return;
     qy_lock(&register_lock);
+    lock_is_dropped = strverscmp(gnu_get_libc_version(), "2.36") >= 0;
     if (!registered &&
-        register_behind(qy_before_fork, qy_after_fork_in_parent, after_in_child, (void *)&this_library) == 0)
+        register_behind(before_fork, after_in_parent, after_in_child, (void *)&this_library) == 0)
         qy_store_release(&registered, 1);
     qy_unlock(&register_lock);
 }
@@ -67,7 +104,10 @@ static void register_ours(void)
 QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child, void *library)
 {
     register_ours();
-    return register_behind(before, parent, child, library);
+    qy_lock(&register_lock);
+    int result = register_behind(before, parent, child, library);
+    qy_unlock(&register_lock);
+    return result;
 }
 
 /* Who has no threads needs no handlers, and may be in a signal handler, where none can be registered. */

@@ -153,8 +153,12 @@ static void open_stack(struct qy_tcache *t, unsigned cls)
 {
     struct qy_stack *stack = qy_class_stack(t, cls);
     stack->key = qy_class_keys[cls];
-    if (QY_UNLIKELY(!stack->base) && slots_for(cls) && !qy_options.perturb)
+    if (qy_options.perturb || !slots_for(cls))
+        return;
+    if (QY_UNLIKELY(!stack->base))
         lay_out_stack(t, cls, first_slots_for(cls));
+    else if (QY_UNLIKELY(!qy_stack_slots(stack))) /* closed meanwhile: it has these at least where it lies */
+        set_stack(t, cls, stack->base, first_slots_for(cls));
 }
 
 /* The ring of runs with free cells: t->runs[class] is the first, its prev the last. */

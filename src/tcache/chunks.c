@@ -531,7 +531,7 @@ void qy_chunk_stash_offer(struct qy_tcache *t, struct qy_request *request)
     request->mark = t->mark;
     request->stash = NULL;
     request->room = request->ahead = 0;
-    if (!cached(request->size))
+    if (!cached(request->size) || qy_options.perturb)
         return;
     learn_from_miss(t);
     bool one_size = in_bin_of_its_size(request->size);

@@ -189,6 +189,19 @@ static void check_perturbed_free(unsigned char byte)
     }
 }
 
+/* Blocks, as malloc_info has them; 0 where it has none, as libc's. */
+static size_t in_thread_caches(void)
+{
+    char *text = NULL;
+    size_t length, count = 0;
+    FILE *out = open_memstream(&text, &length);
+    QT_CHECK(out && malloc_info(0, out) == 0 && fclose(out) == 0);
+    const char *line = strstr(text, "<total type=\"tcache\"");
+    QT_CHECK(!line || sscanf(line, "<total type=\"tcache\" count=\"%zu\"", &count) == 1);
+    heap.free(text);
+    return count;
+}
+
 QTEST("M_PERTURB fills new blocks with the byte's complement, but not calloc's (M-41)")
 {
     QT_EQ(heap.mallopt(M_PERTURB, 0xa5), 1);
@@ -210,6 +223,28 @@ QTEST("M_PERTURB fills blocks that the thread had before, too (M-10, M-41)")
             memset(p, 0, perturbed[i]);
             heap.free(p);
         }
+}
+
+QTEST(
+    "a thread keeps nothing while M_PERTURB is set, and again what it kept before once it is not (M-10, M-41)")
+{
+    static const size_t some[] = {40, 100, 1000, 2000, 5000, 20000};
+    enum { SOME = sizeof some / sizeof *some, EACH = 30 };
+    void *blocks[EACH];
+    size_t kept[3];
+    for (int phase = 0; phase < 3; phase++) {
+        QT_EQ(heap.mallopt(M_PERTURB, phase == 1 ? 0xa5 : 0), 1);
+        for (int round = 0; round < 5; round++)
+            for (int i = 0; i < SOME; i++) {
+                for (int k = 0; k < EACH; k++)
+                    QT_CHECK((blocks[k] = heap.malloc(some[i])) != NULL);
+                for (int k = 0; k < EACH; k++)
+                    heap.free(blocks[k]);
+            }
+        kept[phase] = in_thread_caches();
+    }
+    QT_EQ(kept[1], 0);
+    QT_CHECKF(kept[2] >= kept[0] / 2, "%zu at first, then %zu", kept[0], kept[2]);
 }
 
 QTEST("M_PERTURB fills freed blocks with the byte (M-41)")

@@ -7,6 +7,8 @@
 #include "pattern.h"
 #include "qtest.h"
 
+#include <sys/resource.h>
+
 static const size_t sizes[] = {1,      16,     24,     25,     40,     100,     500,    1000,   1008,
                                1016,   1017,   1024,   1025,   1040,   1041,    2000,   4096,   5000,
                                20000,  32768,  32769,  65536,  100000, 131048,  131056, 131072, 131073,
@@ -163,6 +165,28 @@ QTEST("a realloc that fails keeps the old block as it was (M-25, M-40)")
             verify(p, 0, usable < EDGE ? usable : EDGE, 7);
             verify(p, usable < EDGE ? 0 : usable - EDGE, usable, 7);
             heap.free(p);
+        }
+}
+
+QTEST("a realloc to less does not fail, whatever there is no memory for (M-25, M-40)")
+{
+    enum { COUNT = 64 };
+    static const size_t from[] = {500, 1000, 3000, 100000, 1000000}, to[] = {1, 24, 200};
+    void *blocks[sizeof from / sizeof *from][COUNT];
+    for (unsigned i = 0; i < sizeof from / sizeof *from; i++)
+        for (int k = 0; k < COUNT; k++)
+            memset(blocks[i][k] = heap.malloc(from[i]), k + 1, from[i]);
+    struct rlimit none = {1, 1};
+    QT_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    for (size_t n = 1 << 20; n >= 8; n -= n > 1024 ? n / 4 : 8)
+        while (heap.malloc(n))
+            continue;
+    for (unsigned i = 0; i < sizeof from / sizeof *from; i++)
+        for (int k = 0; k < COUNT; k++) {
+            unsigned char *p = heap.realloc(blocks[i][k], to[k % 3]);
+            QT_CHECKF(p, "%zu to %zu", from[i], to[k % 3]);
+            QT_EQ(p[0], k + 1);
+            QT_EQ(p[to[k % 3] - 1], k + 1);
         }
 }
 

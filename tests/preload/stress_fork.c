@@ -228,6 +228,63 @@ QTEST("handlers of pthread_atfork may allocate, whenever they were registered (M
     QT_EQ(at_parent, 100);
 }
 
+/* --------------------------------------------------------------- registering while others fork */
+
+static void *trimming_body(void *unused)
+{
+    static void *held[300];
+    while (!leave) {
+        for (int i = 0; i < 300; i++)
+            QT_CHECK((held[i] = malloc(100000)) != NULL);
+        for (int i = 0; i < 300; i++)
+            free(held[i]);
+        malloc_trim(0);
+    }
+    return unused;
+}
+
+static void *forking_body(void *unused)
+{
+    while (!leave) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(0);
+        qt_wait_exit(pid, 0);
+    }
+    return unused;
+}
+
+static void do_nothing(void)
+{
+}
+
+/* libc's list of handlers grows, and so allocates under libc's lock, at the 49th, and by half at a time from there. */
+static void register_beside_forks(void)
+{
+    pthread_t threads[2];
+    alarm(20);
+    QT_EQ(pthread_create(&threads[0], NULL, trimming_body, NULL), 0);
+    QT_EQ(pthread_create(&threads[1], NULL, forking_body, NULL), 0);
+    usleep(5000);
+    for (int handlers = 0; handlers < 400; handlers++) {
+        QT_EQ(pthread_atfork(do_nothing, NULL, NULL), 0);
+        if (handlers % 8 == 0)
+            usleep(300);
+    }
+    _exit(0);
+}
+
+QTEST_X("pthread_atfork beside forks in other threads waits for none that waits for it (M-34)",
+        .timeout_s = 120)
+{
+    for (int i = 0; i < 40; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            register_beside_forks();
+        qt_wait_exit(pid, 0);
+    }
+}
+
 QTEST("what a fork's child frees it has: the heaps of vanished threads are not lost to it (M-34)")
 {
     static struct block many[3000];
