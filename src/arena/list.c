@@ -12,8 +12,7 @@
 QY_SPARSE struct qy_arena qy_main_arena QY_ALIGNED(4096); /* so that it is two pages, and not three */
 
 static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
-static struct qy_arena
-    *first; /* atomic: of those in use, of which the main arena is the first, once it is one */
+static struct qy_arena *first; /* atomic: of those in use; the main arena, once it is one */
 static struct qy_arena *last = &qy_main_arena;
 static unsigned count = 1;
 
