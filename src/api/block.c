@@ -56,7 +56,7 @@ static void *take_collected(struct qy_tcache *t, struct qy_arena *a, struct qy_r
 static void *take_chunk(struct qy_tcache *t, struct qy_request *r)
 {
     if (!t)
-        return take_from_arenas(qy_arena_another(NULL), r);
+        return take_from_arenas(qy_arena_main(), r);
     r->size = qy_chunk_round(r->size, r->alignment);
     struct qy_arena *a = qy_tcache_arena(t);
     void *collected = take_collected(t, a, r);

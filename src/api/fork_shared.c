@@ -93,10 +93,11 @@ static void register_ours(void)
     if (qy_load_acquire(&registered))
         return;
     qy_lock(&register_lock);
-    lock_is_dropped = strverscmp(gnu_get_libc_version(), "2.36") >= 0;
-    if (!registered &&
-        register_behind(before_fork, after_in_parent, after_in_child, (void *)&this_library) == 0)
-        qy_store_release(&registered, 1);
+    if (!registered) {
+        lock_is_dropped = strverscmp(gnu_get_libc_version(), "2.36") >= 0;
+        if (register_behind(before_fork, after_in_parent, after_in_child, (void *)&this_library) == 0)
+            qy_store_release(&registered, 1);
+    }
     qy_unlock(&register_lock);
 }
 

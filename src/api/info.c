@@ -12,6 +12,13 @@
 #include "observe/stats.h"
 #include "segment/mapped.h"
 
+/* Who reads these reports expects the main arena, as libc's always have it. */
+static struct qy_arena *first_reported(void)
+{
+    qy_arena_main();
+    return qy_arena_first();
+}
+
 QY_EXPORT struct mallinfo2 mallinfo2(void)
 {
     qy_init();
@@ -107,7 +114,7 @@ QY_EXPORT void malloc_stats(void)
 {
     qy_init();
     struct mallinfo2 total = mallinfo2();
-    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next)) {
+    for (struct qy_arena *a = first_reported(); a; a = qy_load_acquire(&a->next)) {
         struct qy_arena_stats s;
         qy_arena_stats(a, &s);
         say_title("Arena ", a->index, true);
@@ -194,7 +201,7 @@ QY_EXPORT int malloc_info(int options, FILE *out)
     size_t system = 0;
     qy_text_add(&text, "<malloc version=\"1\">\n");
     bool done = put(out, &text);
-    for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
+    for (struct qy_arena *a = first_reported(); a; a = qy_load_acquire(&a->next))
         done &= put_arena(out, a, &fast, &rest, &system);
     struct qy_run_stats runs;
     struct qy_cache_stats caches;

@@ -155,14 +155,13 @@ void qy_arena_yield(struct qy_arena *a, size_t *bytes, unsigned *most);
 /* Empties the fast bins (M-18). */
 void qy_arena_consolidate(struct qy_arena *a);
 
-/*
- * The arenas. Which a thread without one is to use (M-31); its thread is gone (M-33); another than `a`, which cannot
- * serve, or is NULL: NULL when there is none; the first of those in use, which are none at first.
- */
-struct qy_arena *qy_arena_pick(bool main_thread);
-void qy_arena_leave(struct qy_arena *a);
-struct qy_arena *qy_arena_another(struct qy_arena *a);
+/* The arenas in use; of a process that needs none so far, none: NULL. */
 struct qy_arena *qy_arena_first(void);
+
+struct qy_arena *qy_arena_main(void);                  /* from now on it is in use */
+struct qy_arena *qy_arena_pick(bool main_thread);      /* for a thread without one (M-31) */
+struct qy_arena *qy_arena_another(struct qy_arena *a); /* when `a` cannot serve; NULL: there is none */
+void qy_arena_leave(struct qy_arena *a);               /* the thread is gone (M-33) */
 
 /* fork (M-34): every arena's lock and the list's. */
 void qy_arenas_lock(void);

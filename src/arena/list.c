@@ -102,14 +102,17 @@ void qy_arena_leave(struct qy_arena *a)
     qy_unlock(&list_lock);
 }
 
+struct qy_arena *qy_arena_main(void)
+{
+    qy_lock(&list_lock);
+    struct qy_arena *a = main_arena_locked();
+    qy_unlock(&list_lock);
+    return a;
+}
+
 struct qy_arena *qy_arena_another(struct qy_arena *a)
 {
-    if (a == &qy_main_arena)
-        return qy_load_acquire(&a->next);
-    qy_lock(&list_lock);
-    struct qy_arena *other = main_arena_locked();
-    qy_unlock(&list_lock);
-    return other;
+    return a == &qy_main_arena ? qy_load_acquire(&a->next) : qy_arena_main();
 }
 
 struct qy_arena *qy_arena_first(void)

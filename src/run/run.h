@@ -80,7 +80,7 @@ struct qy_class {
     uint16_t cells;
 };
 
-extern const struct qy_class qy_classes[QY_CLASSES] __attribute__((visibility("hidden")));
+QY_OURS const struct qy_class qy_classes[QY_CLASSES];
 QY_OURS uint64_t qy_class_keys[QY_CLASSES]; /* the header of a block in use */
 
 /*
@@ -119,10 +119,14 @@ QY_INLINE unsigned qy_class_of_stride(size_t stride)
                                                                : QY_SMALL_CLASSES - 10 + qy_high_bit(stride));
 }
 
+/* Also for the table, which is made by the compiler. */
+#define QY_CLASS_STRIDE(c)                     \
+    ((c) < QY_SMALL_CLASSES ? (c)*QY_CELL_UNIT \
+                            : (1024u << ((c) < QY_SMALL_CLASSES ? 0 : (c)-QY_SMALL_CLASSES)) + QY_CELL_UNIT)
+
 QY_INLINE uint32_t qy_class_stride(unsigned cls)
 {
-    return cls < QY_SMALL_CLASSES ? cls * QY_CELL_UNIT
-                                  : ((uint32_t)1024 << (cls - QY_SMALL_CLASSES)) + QY_CELL_UNIT;
+    return QY_CLASS_STRIDE(cls);
 }
 
 /* The lower 16 bits of its cells' headers. */

@@ -243,6 +243,20 @@ QTEST("malloc_stats writes its figures to stderr, and they are mallinfo2's (M-41
 
 /* ------------------------------------------------- malloc_trim */
 
+QTEST("the reports have the main arena also of a process that never used any (M-30, M-41)")
+{
+    if (!qt_under_quarry())
+        QT_SKIP("libc has no report at exit");
+    FILE *report = popen("QUARRY_CONF=\"${QUARRY_CONF:+$QUARRY_CONF,}stats:true\" exec /bin/true 2>&1", "r");
+    QT_CHECK(report != NULL);
+    char line[200];
+    bool found = false;
+    while (fgets(line, sizeof line, report))
+        found |= strstr(line, "Arena 0:") != NULL;
+    QT_EQ(pclose(report), 0);
+    QT_CHECK(found);
+}
+
 QTEST("malloc_trim returns 0 when there is nothing to give back (M-23, M-41)")
 {
     heap.malloc_trim(0);
