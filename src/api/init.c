@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "api/fork.h"
 #include "arena/arena.h"
+#include "base/kernel.h"
 #include "base/lock.h"
 #include "base/secret.h"
 #include "chunk/freed.h"
@@ -73,7 +73,7 @@ static __attribute__((constructor)) void init_at_load(void)
     /* It is hardly ever done; and who locks first touches a fresh page with a write, for one fault and not two. */
     qy_init_slow();
     if (qy_options.stats)
-        report_fd = (int)syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
+        report_fd = (int)qy_kernel(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_AT_LEAST);
     if (report_fd >= 0)
         fstat(report_fd, &report_file);
 }
@@ -89,7 +89,7 @@ static __attribute__((destructor)) void report_at_exit(void)
 {
     if (!qy_options.stats)
         return;
-    if (report_fd_is_ours() && syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
-        syscall(SYS_dup3, report_fd, STDERR_FILENO, O_CLOEXEC);
+    if (report_fd_is_ours() && qy_kernel(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0)
+        qy_kernel(SYS_dup3, report_fd, STDERR_FILENO, O_CLOEXEC);
     malloc_stats();
 }

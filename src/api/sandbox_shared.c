@@ -7,22 +7,26 @@
  * What is behind it is one system call, which is made here: children of a fork call prctl, where one must not look for
  * libc's.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "base/kernel.h"
 #include "os/sandbox.h"
 
 QY_EXPORT int prctl(int option, ...)
 {
-    unsigned long rest[4]; /* as libc's: so many are passed on, whatever the option has */
+    long rest[4]; /* as libc's: so many are passed on, whatever the option has */
     va_list list;
     va_start(list, option);
     for (int i = 0; i < 4; i++)
-        rest[i] = va_arg(list, unsigned long);
+        rest[i] = va_arg(list, long);
     va_end(list);
     if (option == PR_SET_NO_NEW_PRIVS || option == PR_SET_SECCOMP)
         qy_sandbox_begins();
-    return (int)syscall(SYS_prctl, option, rest[0], rest[1], rest[2], rest[3]);
+    long result = qy_kernel(SYS_prctl, option, rest[0], rest[1], rest[2], rest[3]);
+    if (result >= 0)
+        return (int)result;
+    errno = (int)-result;
+    return -1;
 }

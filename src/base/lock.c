@@ -1,11 +1,9 @@
 #include "base/lock.h"
 
-#include <errno.h>
 #include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/kernel.h"
 
 enum { FREE, HELD, CONTENDED };
 
@@ -14,9 +12,7 @@ enum { FREE, HELD, CONTENDED };
 
 static void futex(uint32_t *word, int operation, uint32_t value)
 {
-    int saved = errno;
-    syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
-    errno = saved;
+    qy_kernel(SYS_futex, (long)word, operation | FUTEX_PRIVATE_FLAG, value);
 }
 
 QY_INLINE void relax(void)

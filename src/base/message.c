@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/kernel.h"
 #include "base/probe.h"
 
 void qy_text_add_bytes(struct qy_text *text, const char *bytes, size_t count)
@@ -45,19 +45,17 @@ void qy_text_add_decimal(struct qy_text *text, uint64_t value)
 
 void qy_text_say(struct qy_text *text)
 {
-    int saved = errno;
     size_t done = 0;
     while (done < text->length) {
-        /* By syscall(): write would be a cancellation point, and locks may be held. */
-        long n = syscall(SYS_write, STDERR_FILENO, text->bytes + done, text->length - done);
-        if (n < 0 && errno == EINTR)
+        /* write would be a cancellation point, and locks may be held. */
+        long n = qy_kernel(SYS_write, STDERR_FILENO, (long)(text->bytes + done), (long)(text->length - done));
+        if (n == -EINTR)
             continue;
         if (n <= 0)
             break;
         done += (size_t)n;
     }
     text->length = 0;
-    errno = saved;
 }
 
 void qy_fatal(const char *check, const void *address, const char *detail)

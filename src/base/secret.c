@@ -1,12 +1,11 @@
 #include "base/secret.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/kernel.h"
 
 /* splitmix64 (Steele, Lea, Flood 2014): a bijection that spreads every input bit. */
 static uint64_t mix(uint64_t *state)
@@ -19,18 +18,16 @@ static uint64_t mix(uint64_t *state)
 
 void qy_secret_draw(uint64_t *words, size_t count)
 {
-    int saved = errno;
     size_t bytes = count * sizeof *words;
-    if (syscall(SYS_getrandom, words, bytes, GRND_NONBLOCK) != (long)bytes) {
+    if (qy_kernel(SYS_getrandom, (long)words, (long)bytes, GRND_NONBLOCK) != (long)bytes) {
         uint64_t seed[2] = {0};
         const void *kernel_bytes = (const void *)getauxval(AT_RANDOM);
         if (kernel_bytes)
             memcpy(seed, kernel_bytes, sizeof seed);
         struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
+        qy_kernel(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now);
         uint64_t state = seed[0] ^ (seed[1] << 1) ^ (uintptr_t)&state ^ ((uint64_t)now.tv_nsec << 20);
         for (size_t i = 0; i < count; i++)
             words[i] = mix(&state);
     }
-    errno = saved;
 }

@@ -1,12 +1,10 @@
 /*
  * Reading one's own memory as if it were another's: what is not mapped gives a short answer instead of a signal.
  */
-#include <errno.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/bits.h"
+#include "base/kernel.h"
 #include "os/pages.h"
 #include "quarry/walk.h"
 
@@ -23,17 +21,16 @@ static size_t read_pieces(uint64_t address, char *buffer, size_t length)
         remote[n] = (struct iovec){(void *)(uintptr_t)(address + done), bytes};
         done += bytes;
     }
-    long got = syscall(SYS_process_vm_readv, getpid(), local, n, remote, n, 0);
+    long got = qy_kernel(SYS_process_vm_readv, qy_kernel(SYS_getpid), (long)local, (long)n, (long)remote,
+                         (long)n, 0);
     return got > 0 ? (size_t)got : 0;
 }
 
 QY_EXPORT size_t quarry_read_self(void *context, uint64_t address, void *buffer, size_t length)
 {
     (void)context;
-    int saved = errno;
     size_t done = 0, got;
     while (done < length && (got = read_pieces(address + done, (char *)buffer + done, length - done)) != 0)
         done += got;
-    errno = saved;
     return done;
 }

@@ -72,39 +72,63 @@ static unsigned suffix_shift(char c)
     return c == 'k' || c == 'K' ? 10 : c == 'm' || c == 'M' ? 20 : c == 'g' || c == 'G' ? 30 : 0;
 }
 
-/* "128", "0x80", and for sizes "128k". */
-static bool parse_number(struct slice s, bool suffixes, uint64_t *value)
+static struct slice without_head(struct slice s, size_t length)
+{
+    return (struct slice){s.at + length, s.length - length};
+}
+
+/* "128", "0x80", "0200" where a leading 0 means `base_of_0` 8, and for sizes "128k". Too large a number is the largest. */
+static bool parse_number(struct slice s, bool suffixes, int base_of_0, uint64_t *value)
 {
     int base = 10;
     if (s.length > 2 && s.at[0] == '0' && (s.at[1] == 'x' || s.at[1] == 'X')) {
         base = 16;
-        s.at += 2;
-        s.length -= 2;
+        s = without_head(s, 2);
+    } else if (s.length > 1 && s.at[0] == '0') {
+        base = base_of_0;
     }
     unsigned shift = 0;
-    if (suffixes && base == 10 && s.length > 1 && (shift = suffix_shift(s.at[s.length - 1])) != 0)
+    if (suffixes && base != 16 && s.length > 1 && (shift = suffix_shift(s.at[s.length - 1])) != 0)
         s.length--;
-    if (s.length == 0)
-        return false;
     uint64_t n = 0;
+    bool too_large = false;
     for (size_t i = 0; i < s.length; i++) {
         int d = digit(s.at[i], base);
-        if (d < 0 || __builtin_mul_overflow(n, (uint64_t)base, &n) ||
-            __builtin_add_overflow(n, (uint64_t)d, &n))
+        if (d < 0)
             return false;
+        too_large |=
+            __builtin_mul_overflow(n, (uint64_t)base, &n) || __builtin_add_overflow(n, (uint64_t)d, &n);
     }
-    if (n > (UINT64_MAX >> shift))
-        return false;
-    *value = n << shift;
-    return true;
+    *value = too_large || n > (UINT64_MAX >> shift) ? UINT64_MAX : n << shift;
+    return s.length != 0;
+}
+
+static bool parse_bool(struct slice s, bool *value)
+{
+    *value = slice_is(s, "true") || slice_is(s, "1");
+    return *value || slice_is(s, "false") || slice_is(s, "0");
 }
 
 static bool parse(const struct option *o, struct slice s, uint64_t *value)
 {
     if (o->type != BOOL)
-        return parse_number(s, o->type == BYTES, value);
-    *value = slice_is(s, "true") || slice_is(s, "1");
-    return *value || slice_is(s, "false") || slice_is(s, "0");
+        return parse_number(s, o->type == BYTES, 10, value);
+    bool on;
+    bool valid = parse_bool(s, &on);
+    *value = on;
+    return valid;
+}
+
+/* As glibc's tunables, which have a sign; but the whole of it has to be a number. */
+static bool parse_as_glibc(const struct option *o, struct slice s, uint64_t *value)
+{
+    bool negative = s.length && s.at[0] == '-';
+    if (negative || (s.length && s.at[0] == '+'))
+        s = without_head(s, 1);
+    bool valid = parse_number(s, o->type == BYTES, 8, value);
+    if (negative)
+        *value = -*value;
+    return valid;
 }
 
 static void end_complaint(struct qy_text *text)
@@ -115,6 +139,14 @@ static void end_complaint(struct qy_text *text)
         _Exit(2);
 }
 
+/* Not so much that the rest of the message has no room. */
+static void add_quoted(struct qy_text *text, struct slice s)
+{
+    bool cut_off = s.length > 100;
+    qy_text_add_bytes(text, s.at, cut_off ? 100 : s.length);
+    qy_text_add(text, cut_off ? "..." : "");
+}
+
 static void complain_value(const char *source, const struct option *o, struct slice value)
 {
     struct qy_text text = {0};
@@ -123,7 +155,7 @@ static void complain_value(const char *source, const struct option *o, struct sl
     qy_text_add(&text, ": option ");
     qy_text_add(&text, o->name);
     qy_text_add(&text, ": '");
-    qy_text_add_bytes(&text, value.at, value.length);
+    add_quoted(&text, value);
     if (o->type == BOOL) {
         qy_text_add(&text, "' is not true or false");
     } else {
@@ -142,7 +174,7 @@ static void complain_name(const char *source, struct slice name)
     qy_text_add(&text, "quarry: ");
     qy_text_add(&text, source);
     qy_text_add(&text, ": unknown option '");
-    qy_text_add_bytes(&text, name.at, name.length);
+    add_quoted(&text, name);
     qy_text_add(&text, "'; known are");
     const char *before = " ";
     FOR_EACH_OPTION(o)
@@ -157,6 +189,8 @@ static void complain_name(const char *source, struct slice name)
 static void assign(const struct option *o, uint64_t value)
 {
     uint64_t *assigned = value_of(o);
+    if (assigned == &qy_options.classic || assigned == &qy_options.abort_conf)
+        return; /* known before all others */
     *assigned = value;
     if (assigned == &qy_options.trim_threshold || assigned == &qy_options.top_pad ||
         assigned == &qy_options.mmap_threshold || assigned == &qy_options.mmap_max)
@@ -172,6 +206,32 @@ static void set_from(const char *source, const struct option *o, struct slice te
         complain_value(source, o, text);
 }
 
+/*
+ * By one of glibc's ways, which take negative numbers for large ones, and refuse nothing but what is too large for a
+ * fast bin.
+ */
+static bool assign_as_glibc(const struct option *o, uint64_t value)
+{
+    if (value_of(o) == &qy_options.perturb)
+        value &= 0xff;
+    else if ((int64_t)value < 0 && value_of(o) == &qy_options.mmap_max)
+        value = 0;
+    if (value > o->max && value_of(o) == &qy_options.mxfast)
+        return false;
+    assign(o, value < o->max ? value : o->max);
+    return true;
+}
+
+/* A variable that is empty is one that somebody wanted unset. */
+static void set_as_glibc(const char *source, const struct option *o, struct slice text)
+{
+    uint64_t value;
+    if (parse_as_glibc(o, text, &value))
+        assign_as_glibc(o, value);
+    else if (text.length)
+        complain_value(source, o, text);
+}
+
 static const struct option *find(struct slice name)
 {
     FOR_EACH_OPTION(o)
@@ -182,11 +242,24 @@ static const struct option *find(struct slice name)
     return NULL;
 }
 
+/* The dynamic linker's: where the process's stack began, with argc, argv and the environment. Not in every libc. */
+extern long *__libc_stack_end __attribute__((weak));
+
+static char **environment(void)
+{
+    if (getauxval(AT_SECURE))
+        return NULL;
+    if (__environ || !&__libc_stack_end || !__libc_stack_end)
+        return __environ;
+    /* A program's .preinit_array runs before libc knows its environment. */
+    return (char **)(__libc_stack_end + 1 + *__libc_stack_end + 1);
+}
+
 /* As secure_getenv, with which would come the 64 KiB around it, in every process. */
 static const char *variable(const char *name)
 {
     size_t length = strlen(name);
-    for (char **at = getauxval(AT_SECURE) ? NULL : __environ; at && *at; at++) {
+    for (char **at = environment(); at && *at; at++) {
         if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
             return *at + length + 1;
     }
@@ -199,7 +272,7 @@ static void load_environment(void)
     {
         const char *text = *o->env ? variable(o->env) : NULL;
         if (text)
-            set_from(o->env, o, (struct slice){text, strlen(text)});
+            set_as_glibc(o->env, o, (struct slice){text, strlen(text)});
     }
 }
 
@@ -219,7 +292,7 @@ static void load_tunables(void)
         FOR_EACH_OPTION(o)
         {
             if (*o->tunable && slice_is(name, o->tunable))
-                set_from("GLIBC_TUNABLES", o, value);
+                set_as_glibc("GLIBC_TUNABLES", o, value);
         }
     }
 }
@@ -240,16 +313,19 @@ static void load_conf(const char *source, const char *text)
     }
 }
 
-/* The value of one BOOL option in a conf string, without complaint: some must be known before the others are read. */
-static bool peek(const char *text, const char *wanted)
+/*
+ * What a conf string makes of a BOOL option that was `on`, without complaint: some must be known before the others are
+ * read.
+ */
+static bool peek(const char *text, const char *wanted, bool on)
 {
-    bool on = false;
+    bool found;
     struct slice rest = {text, text ? strlen(text) : 0};
     while (rest.length) {
         struct slice value = cut(&rest, ',');
         struct slice name = cut(&value, ':');
-        if (slice_is(name, wanted))
-            on = slice_is(value, "true") || slice_is(value, "1");
+        if (slice_is(name, wanted) && parse_bool(value, &found))
+            on = found;
     }
     return on;
 }
@@ -257,13 +333,13 @@ static bool peek(const char *text, const char *wanted)
 void qy_options_load(const char *built_in)
 {
     const char *conf = variable("QUARRY_CONF");
-    bool classic = peek(built_in, "classic") || peek(conf, "classic");
+    bool classic = peek(conf, "classic", peek(built_in, "classic", false));
     qy_options.dynamic_thresholds = true;
     FOR_EACH_OPTION(o)
     {
         *value_of(o) = classic ? o->classic : o->initial;
     }
-    qy_options.abort_conf = peek(built_in, "abort_conf") || peek(conf, "abort_conf");
+    qy_options.abort_conf = peek(conf, "abort_conf", peek(built_in, "abort_conf", false));
     load_environment();
     load_tunables();
     load_conf("quarry_conf", built_in);
@@ -276,21 +352,8 @@ bool qy_options_mallopt(int parameter, int value)
 {
     FOR_EACH_OPTION(o)
     {
-        if (o->mallopt != parameter || parameter == 0)
-            continue;
-        /*
-         * glibc takes its int for a size_t, -1 for the largest, and refuses nothing but what is too large for a fast
-         * bin.
-         */
-        uint64_t wanted = (uint64_t)(int64_t)value;
-        if (value_of(o) == &qy_options.perturb)
-            wanted &= 0xff;
-        else if (value < 0 && value_of(o) == &qy_options.mmap_max)
-            wanted = 0;
-        if (wanted > o->max && value_of(o) == &qy_options.mxfast)
-            return false;
-        assign(o, wanted < o->max ? wanted : o->max);
-        return true;
+        if (o->mallopt == parameter && parameter != 0)
+            return assign_as_glibc(o, (uint64_t)(int64_t)value);
     }
     return true; /* as glibc: a parameter nobody knows is not an error */
 }

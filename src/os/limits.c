@@ -1,24 +1,18 @@
-#define _GNU_SOURCE
 #include "os/limits.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/kernel.h"
 #include "os/sandbox.h"
 
 static unsigned affinity_cpus(void)
 {
     uint64_t set[8192 / 64]; /* a kernel for more processors than this holds refuses */
-    /*
-     * By syscall(), as in every process: with a function of libc come the 64 KiB around it. The kernel says how many
-     * bytes it wrote.
-     */
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+    /* With libc's function would come the 64 KiB around it, in every process. The kernel says how much it wrote. */
+    long bytes = qy_kernel(SYS_sched_getaffinity, 0, sizeof set, (long)set);
     unsigned count = 0;
     for (long i = 0; i < bytes / (long)sizeof set[0]; i++)
         count += qy_count_bits(set[i]);
@@ -41,13 +35,13 @@ static unsigned quota_cpus(void)
 {
     if (qy_sandboxed())
         return ~0u;
-    /* By syscall(): open, read and close would be cancellation points, and a lock is held. */
-    long fd = syscall(SYS_openat, AT_FDCWD, "/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+    /* open, read and close would be cancellation points, and a lock is held. */
+    long fd = qy_kernel(SYS_openat, AT_FDCWD, (long)"/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return ~0u;
     char line[64];
-    long length = syscall(SYS_read, fd, line, sizeof line - 1);
-    syscall(SYS_close, fd);
+    long length = qy_kernel(SYS_read, fd, (long)line, sizeof line - 1);
+    qy_kernel(SYS_close, fd);
     if (length <= 0)
         return ~0u;
     line[length] = '\0';
@@ -64,9 +58,7 @@ static struct {
 
 void qy_limits_init(void)
 {
-    int saved = errno;
     qy_store_relaxed(&cpus.affinity, affinity_cpus());
-    errno = saved;
 }
 
 static unsigned affinity(void)
@@ -78,11 +70,8 @@ static unsigned affinity(void)
 
 static unsigned quota(void)
 {
-    if (!qy_load_relaxed(&cpus.quota)) {
-        int saved = errno;
+    if (!qy_load_relaxed(&cpus.quota))
         qy_store_relaxed(&cpus.quota, quota_cpus());
-        errno = saved;
-    }
     return qy_load_relaxed(&cpus.quota);
 }
 

@@ -5,12 +5,11 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/kernel.h"
 #include "base/probe.h"
 #include "os/sandbox.h"
 
@@ -42,9 +41,7 @@ static bool filtered;
 
 void qy_pages_init(void)
 {
-    int saved = errno;
-    filtered = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) > 0;
-    errno = saved;
+    filtered = qy_kernel(SYS_prctl, PR_GET_SECCOMP) > 0;
     unsigned long bytes = getauxval(AT_PAGESZ);
     if (bytes)
         qy_page_bytes = bytes;
@@ -55,9 +52,8 @@ void qy_pages_init(void)
 static void name_pages(void *at, size_t bytes, const char *name)
 {
     static bool refused; /* atomic */
-    /* By syscall(): libquarry.so stands before prctl. */
     if (!qy_load_relaxed(&refused) && !qy_sandboxed() &&
-        syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, at, bytes, name) < 0 && errno == EINVAL)
+        qy_kernel(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)at, (long)bytes, (long)name) == -EINVAL)
         qy_store_relaxed(&refused, true);
 }
 
@@ -118,11 +114,8 @@ void *qy_pages_reserve(size_t bytes, size_t alignment, const char *name)
             return NULL;
         at = cut_aligned(padded, bytes, alignment);
     }
-    if (at) {
-        int saved = errno;
+    if (at)
         name_pages(at, bytes, name);
-        errno = saved;
-    }
     return at;
 }
 

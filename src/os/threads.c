@@ -1,27 +1,19 @@
-#define _GNU_SOURCE
 #include "os/threads.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "base/kernel.h"
 #include "os/sandbox.h"
 
 struct qy_thread qy_thread_self(void)
 {
     if (qy_sandboxed())
         return (struct qy_thread){0};
-    int saved = errno; /* a sandbox's filter may refuse anything */
-    struct qy_thread self = {(int32_t)syscall(SYS_getpid), (int32_t)syscall(SYS_gettid)};
-    errno = saved;
-    return self;
+    return (struct qy_thread){(int32_t)qy_kernel(SYS_getpid), (int32_t)qy_kernel(SYS_gettid)};
 }
 
 bool qy_thread_is_gone(struct qy_thread thread)
 {
-    int saved = errno;
-    bool gone = !qy_sandboxed() && syscall(SYS_getpid) == thread.process &&
-                syscall(SYS_tgkill, thread.process, thread.number, 0) != 0 && errno == ESRCH;
-    errno = saved;
-    return gone;
+    return !qy_sandboxed() && qy_kernel(SYS_getpid) == thread.process &&
+           qy_kernel(SYS_tgkill, thread.process, thread.number, 0) == -ESRCH;
 }

@@ -311,3 +311,73 @@ C
     ./host "$PWD/plugin.so"
     QUARRY_CONF=classic:true ./host "$PWD/plugin.so"
 }
+
+@test "a library that stands before libc's syscall(), and allocates there, does not wait for itself (M-40)" {
+    cat >wrap.c <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+/* As torsocks and uid_wrapper do it: set up at the first call, under a lock. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static long (*libcs)(long, ...);
+
+static void set_up(void)
+{
+    void *volatile p = malloc(40);
+    free(p);
+    if (!dlopen("libc.so.6", RTLD_NOW | RTLD_DEEPBIND))
+        abort();
+    libcs = dlsym(RTLD_NEXT, "syscall");
+}
+
+long syscall(long n, ...)
+{
+    long a[6];
+    va_list list;
+    va_start(list, n);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(list, long);
+    va_end(list);
+    pthread_once(&once, set_up);
+    free(malloc(100000));
+    return libcs(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+C
+    cat >many.c <<'C'
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* One arena for all, so that they wait for each other. */
+static void *work(void *x)
+{
+    void *p[50] = {0};
+    for (unsigned i = 0, r = 1; i < 50000; i++, r = r * 1103515245 + 12345) {
+        free(p[r >> 8 & 31]);
+        p[r >> 8 & 31] = malloc((r >> 13) % 100000);
+    }
+    for (int i = 0; i < 50; i++)
+        free(p[i]);
+    return x;
+}
+int main(void)
+{
+    pthread_t t[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&t[i], NULL, work, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    return syscall(SYS_getpid) != getpid();
+}
+C
+    "$cc" -shared -fPIC -o wrap.so wrap.c
+    "$cc" -pthread -o many many.c
+    for conf in arena_max:1 arena_max:1,classic:true; do
+        QUARRY_CONF=$conf LD_PRELOAD=$QUARRY_LIB:./wrap.so timeout 60 ./many
+        QUARRY_CONF=$conf LD_PRELOAD=./wrap.so:$QUARRY_LIB timeout 60 ./many
+    done
+}
