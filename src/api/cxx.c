@@ -1,6 +1,6 @@
 /*
  * C++ operators new and delete (M-40), in C, by their mangled names, so that the library needs no C++ runtime. What
- * throws is taken from the program's own runtime through weak references; a program without one cannot call these.
+ * throws is taken from the program's own runtime (qy_cxx_runtime); a program without one cannot call these.
  *
  * A program may replace any of them, and the default forms must then go through its own ([new.delete]): so all are
  * weak, array forms call the scalar ones, sized ones the unsized. The nothrow forms of new are in nothrow_shared.c.
@@ -11,18 +11,30 @@
 #include "api/cxx.h"
 #include "tcache/kept.h"
 
-extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak, noreturn)); /* std::__throw_bad_alloc() */
+extern void _ZSt17__throw_bad_allocv(void) __attribute__((weak)); /* std::__throw_bad_alloc() */
+extern qy_get_new_handler _ZSt15get_new_handlerv __attribute__((weak));
+
+qy_get_new_handler *qy_cxx_get_new_handler(void)
+{
+    return (qy_get_new_handler *)qy_cxx_runtime((void *)_ZSt15get_new_handlerv, "_ZSt15get_new_handlerv");
+}
+
+static QY_COLD __attribute__((noreturn)) void throw_bad_alloc(void)
+{
+    void *throws = qy_cxx_runtime((void *)_ZSt17__throw_bad_allocv, "_ZSt17__throw_bad_allocv");
+    if (throws)
+        ((void (*)(void))throws)();
+    abort();
+}
 
 /* As the standard says: ask the handler for memory until there is some or it throws. */
 static QY_COLD void *new_failed(size_t size, size_t alignment)
 {
     for (;;) {
-        qy_new_handler handler = _ZSt15get_new_handlerv ? _ZSt15get_new_handlerv() : NULL;
-        if (!handler) {
-            if (_ZSt17__throw_bad_allocv)
-                _ZSt17__throw_bad_allocv();
-            abort();
-        }
+        qy_get_new_handler *get = qy_cxx_get_new_handler();
+        qy_new_handler handler = get ? get() : NULL;
+        if (!handler)
+            throw_bad_alloc();
         handler();
         void *mem = qy_block_take_aligned(alignment, size);
         if (mem)

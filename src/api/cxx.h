@@ -8,8 +8,15 @@
 
 struct nothrow; /* std::nothrow_t */
 
+/*
+ * The C++ runtime's function of that name: `bound`, if the program was started with a runtime, or one of a runtime that
+ * a library brought along. NULL: there is none. May take the dynamic linker's lock.
+ */
+void *qy_cxx_runtime(void *bound, const char *name);
+
 typedef void (*qy_new_handler)(void);
-extern qy_new_handler _ZSt15get_new_handlerv(void) __attribute__((weak)); /* std::get_new_handler() */
+typedef qy_new_handler qy_get_new_handler(void);
+qy_get_new_handler *qy_cxx_get_new_handler(void); /* std::get_new_handler */
 
 #define QY_OPERATOR(type, name, ...)                        \
     QY_EXPORT __attribute__((weak)) type name(__VA_ARGS__); \

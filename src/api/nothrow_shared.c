@@ -23,14 +23,16 @@ typedef void *aligned_form(size_t size, size_t alignment, const struct nothrow *
 
 static bool may_throw(void)
 {
-    return _ZSt15get_new_handlerv && _ZSt15get_new_handlerv();
+    qy_get_new_handler *get = qy_cxx_get_new_handler();
+    return get && get();
 }
 
 /* NULL: there is no runtime with such a form. */
 static QY_COLD void *of_runtime(const char *name)
 {
     struct qy_symbols runtime;
-    if (!_ZSt15get_new_handlerv || !qy_symbols_of((const void *)_ZSt15get_new_handlerv, &runtime))
+    qy_get_new_handler *get = qy_cxx_get_new_handler();
+    if (!get || !qy_symbols_of((const void *)get, &runtime))
         return NULL;
     const ElfW(Sym) *symbol = qy_symbol_named(&runtime, name, NULL);
     return symbol ? qy_symbol_value(&runtime, symbol) : NULL;

@@ -170,6 +170,64 @@ C
     done
 }
 
+@test "a library in C++ that a program in C opens gets bad_alloc, and its new_handler is asked (M-40)" {
+    cat >plugin.cc <<'C'
+#include <cstdlib>
+#include <new>
+
+static int asked;
+void *volatile given;
+
+static void handler()
+{
+    asked++;
+    throw std::bad_alloc();
+}
+
+template <typename F> static int caught(F take)
+{
+    try {
+        take();
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+    return 0;
+}
+
+extern "C" int plugin()
+{
+    volatile std::size_t much = std::size_t{1} << 62;
+    auto one = [&] { given = ::operator new(much); };
+    auto array = [&] { given = ::operator new[](much); };
+    auto aligned = [&] { given = ::operator new(much, std::align_val_t{64}); };
+    if (!caught(one) || !caught(array) || !caught(aligned))
+        return 3;
+    if (::operator new(much, std::nothrow) || ::operator new[](much, std::nothrow))
+        return 4;
+    std::set_new_handler(handler);
+    if (!caught(one) || !caught(array) || !caught(aligned) || asked != 3)
+        return 5;
+    if (::operator new(much, std::nothrow) || ::operator new(much, std::align_val_t{64}, std::nothrow) || asked != 5)
+        return 6;
+    return 0;
+}
+C
+    cat >host.c <<'C'
+#include <dlfcn.h>
+int main(int argc, char **argv)
+{
+    void *library = argc == 2 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : 0;
+    int (*plugin)(void) = library ? (int (*)(void))dlsym(library, "plugin") : 0;
+    return plugin ? plugin() : 2;
+}
+C
+    "$cc" -o host host.c -ldl
+    "$cxx" -std=c++17 -O1 -shared -fPIC -o plugin.so plugin.cc
+    for conf in '' classic:true; do
+        under "$conf" ./host ./plugin.so
+    done
+}
+
 @test "a constructor that forks before Quarry was asked for anything has a child, and so has .preinit_array (M-34)" {
     cat >ctor.c <<'C'
 #include <stdlib.h>
