@@ -10,6 +10,9 @@
 /* At start-up, when malloc works. */
 void qy_fork_init(void);
 
+/* libquarry.so only: registers our handlers, unless they are, for a fork that does not come through there. */
+void qy_fork_register(void);
+
 /* There is no other thread: nothing has to be done. Async-signal-safe. */
 bool qy_fork_is_alone(void);
 

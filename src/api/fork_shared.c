@@ -86,7 +86,7 @@ static void after_in_child(void)
         qy_lock_reset(&register_lock);
 }
 
-static void register_ours(void)
+void qy_fork_register(void)
 {
     qy_init();
     /* Acquire: pairs with the release below. Nobody forks before they are registered, whoever does it. */
@@ -104,7 +104,7 @@ static void register_ours(void)
 /* What pthread_atfork calls, which is linked into each program and library. */
 QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child, void *library)
 {
-    register_ours();
+    qy_fork_register();
     qy_lock(&register_lock);
     int result = register_behind(before, parent, child, library);
     qy_unlock(&register_lock);
@@ -115,7 +115,7 @@ QY_EXPORT int __register_atfork(handler *before, handler *parent, handler *child
 static void prepare(void)
 {
     if (!qy_fork_is_alone())
-        register_ours();
+        qy_fork_register();
 }
 
 static pid_t fork_after_handlers(void)
@@ -150,5 +150,5 @@ void qy_fork_init(void)
     qy_symbol_behind(&next.forkpty, "forkpty");
     qy_symbol_behind(&next.daemon, "daemon");
     if (dlsym(RTLD_DEFAULT, "fork") != (void *)fork_after_handlers)
-        register_ours();
+        qy_fork_register();
 }

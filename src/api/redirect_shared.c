@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "api/fork.h"
 #include "api/init.h"
 #include "api/symbols.h"
 #include "base/atomic.h"
@@ -51,14 +52,25 @@ struct redirection {
 };
 
 /*
- * Whatever we export and libc does, too, in all versions; but not dlopen: another thread may be looking for the one
- * behind ours, and would find ours. Who calls libc's finds the rest in the table by then.
+ * What ours pass on to the next one. Who looks for that one from now on, another thread or another library that stands
+ * before libc's, must not find ours again.
  */
+static bool passes_on(const char *name)
+{
+    static const char names[][8] = {"dlopen", "fork", "__fork", "forkpty", "daemon"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whatever else we export and libc does, too, in all versions. */
 static void redirect_name(ElfW(Sym) * symbol, const char *name, void *context)
 {
     const struct redirection *r = context;
     ElfW(Sym) *theirs = NULL;
-    while (strcmp(name, "dlopen") != 0 && (theirs = qy_symbol_named(&r->libc, name, theirs)) != NULL)
+    while (!passes_on(name) && (theirs = qy_symbol_named(&r->libc, name, theirs)) != NULL)
         set_symbol(&r->libc, theirs, qy_symbol_value(&r->ours, symbol));
 }
 
@@ -70,6 +82,7 @@ static QY_COLD void redirect_libc(void)
     if (qy_load_acquire(&redirected) || !qy_symbols_of(&redirected, &r.ours) ||
         !qy_symbols_of((const void *)gnu_get_libc_version, &r.libc))
         return;
+    qy_fork_register();
     qy_lock(&redirect_lock);
     if (!redirected)
         qy_symbols_each(&r.ours, redirect_name, &r);

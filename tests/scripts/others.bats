@@ -439,3 +439,72 @@ C
         QUARRY_CONF=$conf LD_PRELOAD=./wrap.so:$QUARRY_LIB timeout 60 ./many
     done
 }
+
+@test "another library before fork finds libc's, also after a library was bound deeply (M-34)" {
+    cat >wrap.c <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pty.h>
+#include <sys/types.h>
+
+int forks;
+
+pid_t fork(void)
+{
+    forks++;
+    return ((pid_t(*)(void))dlsym(RTLD_NEXT, "fork"))();
+}
+pid_t forkpty(int *terminal, char *name, const struct termios *mode, const struct winsize *size)
+{
+    forks++;
+    return ((__typeof(forkpty) *)dlsym(RTLD_NEXT, "forkpty"))(terminal, name, mode, size);
+}
+C
+    cat >forks.c <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <pty.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void *allocate(void *x)
+{
+    for (;;)
+        free(malloc(100000));
+    return x;
+}
+static int child_is_whole(pid_t child)
+{
+    if (child == 0) {
+        free(malloc(100000));
+        _exit(7);
+    }
+    int status;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 7 << 8;
+}
+int main(void)
+{
+    if (!dlopen("libm.so.6", RTLD_NOW | RTLD_DEEPBIND))
+        return 2;
+    int terminal, *seen = dlsym(RTLD_DEFAULT, "forks");
+    pthread_t t;
+    pthread_create(&t, NULL, allocate, NULL);
+    for (int i = 0; i < 20; i++) {
+        if (!child_is_whole(fork()))
+            return 3;
+        if (!child_is_whole(forkpty(&terminal, NULL, NULL, NULL)))
+            return 4;
+        close(terminal);
+    }
+    return *seen < 40 ? 5 : 0;
+}
+C
+    "$cc" -shared -fPIC -o wrap.so wrap.c -ldl
+    "$cc" -o forks forks.c -pthread -ldl -lutil
+    for conf in '' classic:true; do
+        QUARRY_CONF=$conf LD_PRELOAD=$QUARRY_LIB:./wrap.so timeout 60 ./forks
+        QUARRY_CONF=$conf LD_PRELOAD=./wrap.so:$QUARRY_LIB timeout 60 ./forks
+    done
+}
