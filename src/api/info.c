@@ -168,7 +168,7 @@ static void add_sized(struct qy_text *text, const char *element, const char *typ
 }
 
 static bool put_arena(FILE *out, struct qy_arena *a, struct qy_pile *fast, struct qy_pile *rest,
-                      size_t *system)
+                      size_t *system, size_t *max_system)
 {
     struct qy_arena_stats s;
     struct qy_text text = {0};
@@ -188,6 +188,7 @@ static bool put_arena(FILE *out, struct qy_arena *a, struct qy_pile *fast, struc
     rest->count += other.count;
     rest->bytes += other.bytes;
     *system += s.system_bytes;
+    *max_system += s.max_system_bytes;
     return put(out, &text);
 }
 
@@ -198,11 +199,11 @@ QY_EXPORT int malloc_info(int options, FILE *out)
     qy_init();
     struct qy_text text = {0};
     struct qy_pile fast = {0}, rest = {0};
-    size_t system = 0;
+    size_t system = 0, max_system = 0;
     qy_text_add(&text, "<malloc version=\"1\">\n");
     bool done = put(out, &text);
     for (struct qy_arena *a = first_reported(); a; a = qy_load_acquire(&a->next))
-        done &= put_arena(out, a, &fast, &rest, &system);
+        done &= put_arena(out, a, &fast, &rest, &system, &max_system);
     struct qy_run_stats runs;
     struct qy_cache_stats caches;
     qy_run_stats(&runs);
@@ -217,7 +218,7 @@ QY_EXPORT int malloc_info(int options, FILE *out)
         &text, "tcache",
         (struct qy_pile){caches.cells.count + caches.chunks.count, caches.cells.bytes + caches.chunks.bytes});
     add_sized(&text, "system", "current", system + runs.system_bytes);
-    add_sized(&text, "system", "max", system + runs.system_bytes);
+    add_sized(&text, "system", "max", max_system + runs.system_bytes);
     add_sized(&text, "aspace", "total", system + runs.system_bytes);
     qy_text_add(&text, "</malloc>\n");
     done &= put(out, &text);

@@ -11,12 +11,13 @@ static void add(struct qy_pile *pile, size_t bytes)
 }
 
 /* A fast bin's links were written by us and are checked when popped; here a broken one only ends the count. */
-static void count_fast(struct qy_bins *bins, struct qy_pile *pile)
+static void count_fast(struct qy_bins *bins, size_t system_bytes, struct qy_pile *pile)
 {
     for (unsigned i = 0; i < QY_FAST_BINS; i++) {
         size_t size = QY_MIN_CHUNK + i * QY_ALIGNMENT;
         struct qy_chunk *c = bins->fast[i];
-        while (c && qy_chunk_begins(c) && qy_chunk_size(c) == size) {
+        size_t most = system_bytes / size; /* or it is a ring */
+        while (c && most-- && qy_chunk_begins(c) && qy_chunk_size(c) == size) {
             add(pile, size);
             c = (struct qy_chunk *)(((uintptr_t)&c->fd >> 12) ^ (uintptr_t)c->fd);
         }
@@ -30,7 +31,7 @@ void qy_arena_stats(struct qy_arena *a, struct qy_arena_stats *stats)
     stats->system_bytes = a->system_bytes;
     stats->max_system_bytes = a->max_system_bytes;
     stats->top_bytes = a->top ? qy_chunk_size(a->top) : 0;
-    count_fast(&a->bins, &stats->fast);
+    count_fast(&a->bins, a->system_bytes, &stats->fast);
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
             add(&stats->binned, qy_chunk_size(c));

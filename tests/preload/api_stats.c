@@ -219,6 +219,30 @@ QTEST("malloc_info's totals are mallinfo2's (M-41)")
     QT_CHECKF(system >= m.arena && system <= m.arena + MIB, "system %zu, arena %zu", system, m.arena);
 }
 
+QTEST("malloc_info's largest system is that of all time, in the total, too (M-41)")
+{
+    QT_EQ(heap.mallopt(M_MMAP_THRESHOLD, MIB), 1);
+    take(2000, 5000);
+    give(2000);
+    heap.malloc_trim(0);
+    capture(info);
+    size_t current = figure_after("<system type=\"current\" size=\""),
+           largest = figure_after("<system type=\"max\" size=\"");
+    QT_CHECKF(largest >= current + 5 * MIB, "now %zu, at most %zu", current, largest);
+}
+
+QTEST("a fast bin that a stale write made a ring does not hold up who counts (M-12, M-41)")
+{
+    if (!qt_under_quarry() || !qt_conf_has("classic:true"))
+        QT_SKIP("there are no fast bins, or glibc's, which do");
+    for (int i = 0; i < 9; i++)
+        block[i] = heap.malloc(40);
+    give(9);
+    uintptr_t *freed = block[8]; /* seven are with the thread */
+    *freed = ((uintptr_t)freed >> 12) ^ ((uintptr_t)freed - 16);
+    QT_CHECK(mallinfo2().smblks > 2);
+}
+
 static void stats(FILE *stream)
 {
     int saved = dup(2);

@@ -73,6 +73,20 @@ PY
     refuses "s.play:1:11: fork is for thread 1" 'thread 2: fork'
 }
 
+@test "terms that are nested without end are a script error" {
+    deep=$(printf '%*s' 100000 '')
+    refuses "s.play:1:112: nested more than 100 deep" "a = malloc ${deep// /-}1"
+    refuses "s.play:1:112: nested more than 100 deep" "a = malloc ${deep// /(}1"
+}
+
+@test "json: a sound header is not said to be written over, in any profile" {
+    for option in run_max:0 classic:true; do
+        printf 'profile default\noption %s\na = malloc 3000\nb = malloc 5000\nfree a\nlook\n' $option >s.play
+        "$QUARRY_BIN" play s.play --json >s.json
+        python3 -c 'import json; assert not any(s["written_over"] for s in json.load(open("s.json"))["steps"])'
+    done
+}
+
 @test "an empty script, no script, a folder, a binary file" {
     : >s.play
     run "$QUARRY_BIN" play s.play

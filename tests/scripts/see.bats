@@ -421,6 +421,141 @@ EOF
     [ "$("$quarry" stat --json many.qs | python3 -c 'import json, sys; f = json.load(sys.stdin)["figures"]; print(sum(v["resident"] for k, v in f.items() if k != "mapped") - f["mapped"]["resident"])')" -eq 0 ]
 }
 
+@test "a process that holds nonsense where its tables are named harms nobody who looks" {
+    cat >nonsense.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "observe/layout.h"
+#include "segment/mapped.h"
+static void say_nonsense(const char *about)
+{
+    const uint64_t last_page = UINT64_MAX - 4095;
+    struct qy_mapped_register *mapped = (struct qy_mapped_register *)quarry_layout.mapped;
+    if (*about == 'f')
+        quarry_layout.factor = (void *)last_page;
+    else if (*about == 'c')
+        quarry_layout.caches = (void *)last_page;
+    else if (*about == 's')
+        quarry_layout.self_offset = (int64_t)(last_page + 256 - (uint64_t)__builtin_thread_pointer());
+    for (size_t i = 0; *about == 'm' && i < mapped->capacity; i++)
+        if (mapped->entries[i].mem)
+            mapped->entries[i].size = (uint64_t)64 << 40;
+}
+int main(int count, char **words)
+{
+    for (int i = 0; i < 1000; i++)
+        malloc(100 + (size_t)i * 3);
+    if (count < 2 || !malloc(50 << 20))
+        return 1;
+    say_nonsense(words[1]);
+    puts("ready");
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -I"$QUARRY_SOURCE/src" -o nonsense nonsense.c -L"$QUARRY_BUILD/lib" -lquarry \
+        -Wl,-rpath,"$QUARRY_BUILD/lib"
+    for about in factor caches self mapped; do
+        start ./nonsense $about
+        run timeout 20 "$quarry" stat "$pid"
+        [ "$status" -le 1 ]
+        kill "$pid"
+    done
+}
+
+@test "a file that a process mapped to write to is not read by who looks" {
+    cat >filemap.c <<'EOF'
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(void)
+{
+    size_t bytes = (size_t)100 << 30;
+    int file = open("sparse", O_RDWR | O_CREAT, 0600);
+    if (ftruncate(file, (off_t)bytes) != 0)
+        return 1;
+    if (mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0) == MAP_FAILED)
+        return 1;
+    printf("%p\n", malloc(100));
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -o filemap filemap.c
+    start "$quarry" run -- ./filemap
+    [ -n "$line" ] || skip "no such file here"
+    "$quarry" stat "$pid"
+    [ "$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")" -lt 100000 ]
+    kill "$pid"
+    rm sparse
+}
+
+@test "who watches a process that cannot be looked at for a while uses up nothing" {
+    cat >holds.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    if (count < 2 || ptrace(PTRACE_SEIZE, atoi(words[1]), NULL, NULL) != 0)
+        return 1;
+    puts("held");
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -o holds holds.c
+    start "$quarry" run -- ./sleeper
+    local watched=$pid
+    "$quarry" stat --json --watch=0.1 "$watched" >looks 2>&1 3>&- &
+    local watcher=$!
+    echo "$watcher" >>pids
+    until [ -s looks ]; do sleep 0.1; done
+    local before after
+    before=$(find "/proc/$watcher/fd" | wc -l)
+    start ./holds "$watched" || start ./holds "$watched" # unless it was being looked at
+    [ "$line" = held ]
+    sleep 2
+    kill -0 "$watcher"
+    after=$(find "/proc/$watcher/fd" | wc -l)
+    [ "$after" -le $((before + 3)) ]
+    kill "$watcher" "$pid" "$watched"
+}
+
+@test "findings that are not shown are counted" {
+    cat >damaged.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int main(void)
+{
+    static char *blocks[5000];
+    for (int i = 0; i < 5000; i++)
+        blocks[i] = malloc(40);
+    for (int i = 0; i < 4999; i++)
+        memset(blocks[i] + 40, 0x41, 8);
+    printf("%p\n", (void *)blocks[0]);
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -o damaged damaged.c
+    start "$quarry" run --conf run_max:0 -- ./damaged
+    run "$quarry" stat "$pid"
+    kill "$pid"
+    [ "$status" -eq 1 ]
+    local all more
+    all=$(sed -n 's/,//; s/^\([0-9]*\) findings:$/\1/p' <<<"$output")
+    more=$(sed -n 's/,//; s/^  and \([0-9]*\) more$/\1/p' <<<"$output")
+    [ "$all" -ge 4900 ]
+    [ "$all" -eq $((more + 10)) ]
+}
+
 @test "of two thousand threads, each is told with its own cache" {
     cat >crowd.c <<'EOF'
 #include <pthread.h>

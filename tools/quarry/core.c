@@ -269,7 +269,8 @@ int capture_core(const char *command, const char *path, int fd, struct model *m)
     m->command = copy_text("");
     m->executable = copy_text("");
     struct tm tm;
-    strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&st.st_mtime, &tm));
+    if (gmtime_r(&st.st_mtime, &tm)) /* a file may claim any year */
+        strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", &tm);
     int result = walk_core(command, path, &core, m);
     free(core.pieces);
     munmap(bytes, core.size);

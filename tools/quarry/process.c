@@ -76,22 +76,47 @@ static bool may_hold_layout(const struct map *m)
     return m->is_file && m->perms[0] == 'r' && m->perms[1] == 'w' && m->perms[3] == 'p';
 }
 
-static uint64_t search_map(int pid, const struct map *m)
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+#define PAGEMAP_OF_FILE (UINT64_C(1) << 61)
+
+/*
+ * The library writes its descriptor as it starts. Pages that are a file's still are not read: a program may map any
+ * number of them, and reading would make them appear.
+ */
+static bool was_written(uint64_t entry)
 {
-    uint64_t bytes = m->to - m->from;
-    char *copy = allocate(bytes);
-    size_t got = read_process(&pid, m->from, copy, bytes);
-    uint64_t found = quarry_find_layout(copy, got, m->from);
+    return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entry & PAGEMAP_OF_FILE);
+}
+
+#define PAGES_AT_ONCE 4096
+
+/* Searches every page where nothing is known of them. */
+static uint64_t search_map(int pid, int pagemap, const struct map *m)
+{
+    static uint64_t entries[PAGES_AT_ONCE];
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), found = 0, known = 0;
+    char *copy = allocate(2 * page);
+    for (uint64_t at = m->from, i = 0; at < m->to && !found; at += page, i++) {
+        if (i % PAGES_AT_ONCE == 0) {
+            ssize_t got = pread(pagemap, entries, sizeof entries, (off_t)(at / page * sizeof *entries));
+            known = got > 0 ? (uint64_t)got / sizeof *entries : 0;
+        }
+        if (i % PAGES_AT_ONCE < known && !was_written(entries[i % PAGES_AT_ONCE]))
+            continue;
+        uint64_t bytes = m->to - at < 2 * page ? m->to - at : 2 * page; /* it may reach into the next */
+        found = quarry_find_layout(copy, read_process(&pid, at, copy, bytes), at);
+    }
     free(copy);
     return found;
 }
 
 /* Prefers a library that is in use to one that is only loaded. 0: there is none. */
-static uint64_t find_layout(int pid, const struct maps *maps)
+static uint64_t find_layout(int pid, int pagemap, const struct maps *maps)
 {
     uint64_t found = 0;
     for (size_t i = 0; i < maps->count; i++) {
-        uint64_t layout = may_hold_layout(&maps->list[i]) ? search_map(pid, &maps->list[i]) : 0;
+        uint64_t layout = may_hold_layout(&maps->list[i]) ? search_map(pid, pagemap, &maps->list[i]) : 0;
         if (layout && quarry_check_layout(read_process, &pid, layout) != QUARRY_WALK_NOT_STARTED)
             return layout;
         if (layout)
@@ -312,14 +337,12 @@ static void read_thread_name(int pid, struct thread *t)
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/comm", pid, t->tid);
     FILE *file = fopen(path, "re");
-    if (file && fgets(t->name, sizeof t->name, file))
-        t->name[strcspn(t->name, "\n")] = '\0';
-    if (file)
-        fclose(file);
+    if (!file)
+        return;
+    size_t got = fread(t->name, 1, sizeof t->name - 1, file); /* a name may have line breaks of its own */
+    t->name[got ? got - 1 : 0] = '\0';
+    fclose(file);
 }
-
-#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
-#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
 
 enum page_state { PAGE_ABSENT, PAGE_RESIDENT, PAGE_SWAPPED, PAGE_HUGE };
 
@@ -361,6 +384,14 @@ static void find_huge_pages(int pagemap, const struct model *m, struct segment *
             for (uint64_t page = found[i].from / m->page_bytes; page < found[i].to / m->page_bytes; page++)
                 set_state(s, page - first, PAGE_HUGE);
     }
+}
+
+static uint64_t mapped_bytes(const struct maps *maps)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < maps->count; i++)
+        bytes += maps->list[i].to - maps->list[i].from;
+    return bytes;
 }
 
 static void read_pages(int pagemap, const struct model *m, struct segment *s)
@@ -469,9 +500,11 @@ static const char *rehearse_and_copy(struct look *l, bool whole)
     return copy_heap(l);
 }
 
-int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m)
+/* `pagemap`: -1 where it may not be read. */
+static int look_at(const char *command, int pid, int pagemap, const struct capture_options *options,
+                   struct model *m)
 {
-    char path[64], name[32];
+    char name[32];
     if (!maps_read(pid, false, &m->maps))
         return complain_access(command, pid);
     snprintf(name, sizeof name, "%d", pid);
@@ -484,34 +517,45 @@ int capture_process(const char *command, int pid, const struct capture_options *
         .pid = pid,
         .m = m,
         .plan = {.depth = options->whole ? QUARRY_NEED_CELLS : QUARRY_NEED_MARKS, .rehearsal = true}};
-    l.layout = find_layout(pid, &m->maps);
+    l.layout = find_layout(pid, pagemap, &m->maps);
     if (!l.layout && !may_read(pid, &m->maps))
         return complain_access(command, pid);
     if (!l.layout)
         return complain_look(command, pid, join_text(m->executable, "runs without Quarry", ' '));
     const struct map *data = maps_find(&m->maps, l.layout);
     l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
-    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
-    int pagemap = open(path, O_RDONLY | O_CLOEXEC);
-    if (pagemap < 0 &&
-        (errno == EMFILE || errno == ENFILE)) /* without it, less would be told: not for this reason */
-        return complain_access(command, pid);
     l.plan.image = image_new(pid, pagemap, &m->maps);
     const char *why = rehearse_and_copy(&l, options->whole);
-    if (why)
+    if (why) {
+        image_free(l.plan.image);
         return complain_look(command, pid, why);
+    }
     name_the_moment(m);
     m->copied_bytes = image_bytes(l.plan.image);
     int result = capture_walk(command, name, image_read, l.plan.image, l.layout, m);
     image_free(l.plan.image);
     for (size_t i = 0; i < m->thread_count; i++)
         read_thread_name(pid, &m->threads[i]);
+    maps_free(&m->maps);
+    if (!maps_read(pid, options->smaps, &m->maps))
+        return complain_access(command, pid);
+    uint64_t at_most = mapped_bytes(&m->maps); /* or it comes from a register that was written over */
     for (size_t i = 0; pagemap >= 0 && i < m->segment_count; i++)
-        read_pages(pagemap, m, &m->segments[i]);
+        if (m->segments[i].is.to - m->segments[i].is.from <= at_most)
+            read_pages(pagemap, m, &m->segments[i]);
+    return result;
+}
+
+int capture_process(const char *command, int pid, const struct capture_options *options, struct model *m)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+    int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    if (pagemap < 0 &&
+        (errno == EMFILE || errno == ENFILE)) /* without it, less would be told: not for this reason */
+        return complain_access(command, pid);
+    int result = look_at(command, pid, pagemap, options, m);
     if (pagemap >= 0)
         close(pagemap);
-    maps_free(&m->maps);
-    if (!maps_read(pid, options->smaps, &m->maps)) /* then pages could not be asked for, either */
-        return complain_access(command, pid);
     return result;
 }

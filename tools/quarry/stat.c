@@ -74,7 +74,8 @@ static void print_findings(const struct model *m)
             printf("\nHeaders of blocks in use were not looked at: --whole does.\n");
         return;
     }
-    printf("\n%s finding%s:\n", words_count(m->finding_count), m->finding_count == 1 ? "" : "s");
+    size_t all = m->finding_count + m->findings_left_out;
+    printf("\n%s finding%s:\n", words_count(all), all == 1 ? "" : "s");
     for (size_t i = 0; i < m->finding_count && i < 10; i++) {
         const struct finding *f = &m->findings[i];
         printf("  ");
@@ -84,7 +85,7 @@ static void print_findings(const struct model *m)
         printf("%s\n", f->doubtful ? " (or a thread was half-way through)" : "");
     }
     if (m->finding_count > 10)
-        printf("  and %s more\n", words_count(m->finding_count - 10 + m->findings_left_out));
+        printf("  and %s more\n", words_count(all - 10));
 }
 
 static void print_screen(const struct model *m, const struct figures *f)

@@ -216,7 +216,9 @@ static void find_written_over(struct player *p, struct step *step)
     for (size_t i = 0; i < step->model.chunk_count; i++) {
         const struct chunk *c = &step->model.chunks[i];
         struct value word = word_at(p, c->at + 8, 8);
-        if (word.unknown || c->state == STATE_FENCE || word.number == (c->size | c->tags))
+        bool sealed = c->state != STATE_BROKEN && word.number >> 63; /* src/chunk/seal.h; bit 3 says not P */
+        uint64_t says = sealed ? word.number & 0xfff7 : word.number;
+        if (word.unknown || c->state == STATE_FENCE || says == (c->size | c->tags))
             continue;
         step->written_over = grow(step->written_over, step->written_over_count, sizeof *step->written_over);
         step->written_over[step->written_over_count++] = (struct written_over){c->at, word.number};

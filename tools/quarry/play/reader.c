@@ -225,7 +225,9 @@ static struct node *take_function(struct reader *r, const char *at, char *name, 
     return n;
 }
 
-static struct node *take_term(struct reader *r)
+static struct node *take_term(struct reader *r);
+
+static struct node *take_simple_term(struct reader *r)
 {
     reader_skip_blanks(r);
     const char *at = r->at;
@@ -263,6 +265,20 @@ static struct node *take_term(struct reader *r)
             n->kind = NODE_NAME;
     if (n->kind == NODE_VARIABLE && !is_variable(r->script, word))
         reader_fail(r, at, "nothing was called '%s' before this line", word);
+    return n;
+}
+
+/* Whatever lies within something else is a term. */
+static struct node *take_term(struct reader *r)
+{
+    enum { DEEPEST = 100 };
+    if (r->depth == DEEPEST) {
+        reader_fail(r, r->at, "nested more than %d deep", DEEPEST);
+        return number_node(0);
+    }
+    r->depth++;
+    struct node *n = take_simple_term(r);
+    r->depth--;
     return n;
 }
 

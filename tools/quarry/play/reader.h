@@ -14,6 +14,7 @@ struct reader {
     const char *end;
     unsigned number;   /* of the line */
     unsigned repeated; /* {i}; 0: not in a repetition */
+    unsigned depth;    /* of terms within terms */
     bool failed;
 };
 
