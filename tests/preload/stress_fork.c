@@ -1,4 +1,4 @@
-/* timeout: 200 */
+/* timeout: 400 */
 /*
  * fork at any moment (M-34): whatever the other threads are doing, the child has a heap that works; vfork, exec and
  * posix_spawn under the same load; forks that race with threads being born and dying.
@@ -450,7 +450,7 @@ static void *takes_as_many(void *unused)
     return unused;
 }
 
-QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, M-34)", .timeout_s = 60)
+QTEST_X("in a fork's child is all that a thread had that was just ending (M-33, M-34)", .timeout_s = 180)
 {
     if (!qt_under_quarry() || qt_conf_has("classic:true") || qt_conf_has("run_max:0"))
         QT_SKIP("this is about runs");
