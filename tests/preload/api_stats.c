@@ -265,8 +265,6 @@ QTEST("malloc_stats writes its figures to stderr, and they are mallinfo2's (M-41
     QT_CHECKF(in_use <= system && in_use >= 5000 * 100 + 5 * MIB, "in use %zu of %zu", in_use, system);
 }
 
-/* ------------------------------------------------- malloc_trim */
-
 QTEST("the reports have the main arena also of a process that never used any (M-30, M-41)")
 {
     if (!qt_under_quarry())
@@ -275,11 +273,16 @@ QTEST("the reports have the main arena also of a process that never used any (M-
     QT_CHECK(report != NULL);
     char line[200];
     bool found = false;
-    while (fgets(line, sizeof line, report))
+    while (fgets(line, sizeof line, report)) {
+        if (strstr(line, "cannot be preloaded"))
+            QT_SKIP("/bin/true is of another architecture (an emulator?)");
         found |= strstr(line, "Arena 0:") != NULL;
+    }
     QT_EQ(pclose(report), 0);
     QT_CHECK(found);
 }
+
+/* ------------------------------------------------- malloc_trim */
 
 QTEST("malloc_trim returns 0 when there is nothing to give back (M-23, M-41)")
 {
