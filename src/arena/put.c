@@ -107,10 +107,10 @@ void qy_arena_consolidate(struct qy_arena *a)
     qy_unlock(&a->lock);
 }
 
-void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
+static void put_locked(struct qy_arena *a, struct qy_chunk *c, size_t fast)
 {
     QY_ASSERT(qy_lock_held(&a->lock));
-    if (qy_chunk_size(c) <= qy_arena_largest_fast()) {
+    if (qy_chunk_size(c) <= fast) {
         qy_fast_push(&a->bins, c);
         return;
     }
@@ -119,6 +119,11 @@ void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
             qy_arena_consolidate_locked(a);
         qy_arena_trim_if_due_locked(a);
     }
+}
+
+void qy_arena_put_locked(struct qy_arena *a, struct qy_chunk *c)
+{
+    put_locked(a, c, qy_arena_largest_fast());
 }
 
 /*
@@ -220,9 +225,9 @@ static void absorb_locked(struct qy_chunk *front, struct qy_chunk *back)
  * Blocks that were taken one after the other often come back so. Two that lie side by side, and would merge, do it
  * before they are filed: both are nobody's, and marked in use. False: they do not.
  */
-static bool join_locked(struct qy_chunk **first, struct qy_chunk *c)
+static bool join_locked(struct qy_chunk **first, struct qy_chunk *c, size_t fast)
 {
-    if (qy_chunk_size(c) <= qy_arena_largest_fast() || qy_chunk_size(*first) <= qy_arena_largest_fast())
+    if (qy_chunk_size(c) <= fast || qy_chunk_size(*first) <= fast)
         return false;
     if (qy_chunk_next(*first) == c) {
         absorb_locked(*first, c);
@@ -245,15 +250,17 @@ void qy_arena_put(struct qy_arena *a, void *const *blocks, unsigned count, uint3
         qy_lock(&a->lock);
     }
     qy_arena_drain_locked(a);
+    /* Once: mallopt may raise it, and what was joined is no block to keep. */
+    size_t fast = qy_arena_largest_fast();
     struct qy_chunk *first = taken_locked(blocks[0], mark, NULL);
     for (unsigned i = 1; i < count; i++) {
         struct qy_chunk *c = taken_locked(blocks[i], mark, first);
-        if (!join_locked(&first, c)) {
-            qy_arena_put_locked(a, first);
+        if (!join_locked(&first, c, fast)) {
+            put_locked(a, first, fast);
             first = c;
         }
     }
-    qy_arena_put_locked(a, first);
+    put_locked(a, first, fast);
     qy_arena_check_locked(a);
     qy_unlock(&a->lock);
 }
