@@ -31,7 +31,7 @@ add_library(quarry_sanitized INTERFACE)
 if(QUARRY_SANITIZE)
   target_compile_options(quarry_sanitized INTERFACE
     -fsanitize=${QUARRY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
-    -Wno-stringop-overflow) # gcc takes the branch in which a pointer was found null for one that goes on
+    $<$<C_COMPILER_ID:GNU>:-Wno-stringop-overflow>) # gcc takes the branch in which a pointer was found null for one that goes on
   target_link_options(quarry_sanitized INTERFACE -fsanitize=${QUARRY_SANITIZE})
 endif()
 

@@ -13,7 +13,18 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/QuarryConfigVersion.cmake
 install(FILES ${PROJECT_BINARY_DIR}/QuarryConfig.cmake ${PROJECT_BINARY_DIR}/QuarryConfigVersion.cmake
   DESTINATION ${config_dir})
 
-configure_file(cmake/quarry.pc.in ${PROJECT_BINARY_DIR}/quarry.pc @ONLY)
+# Written when it is installed: `cmake --install --prefix` may name another prefix than the one that was configured.
+install(CODE "set(pc_libdir \"${CMAKE_INSTALL_LIBDIR}\")\nset(pc_includedir \"${CMAKE_INSTALL_INCLUDEDIR}\")
+set(PROJECT_DESCRIPTION \"${PROJECT_DESCRIPTION}\")\nset(PROJECT_VERSION ${PROJECT_VERSION})")
+install(CODE [[
+set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
+get_filename_component(pc_prefix "${pc_prefix}" ABSOLUTE)
+foreach(dir pc_libdir pc_includedir)
+  if(NOT IS_ABSOLUTE "${${dir}}")
+    set(${dir} "\${prefix}/${${dir}}")
+  endif()
+endforeach()]])
+install(CODE "configure_file(\"${PROJECT_SOURCE_DIR}/cmake/quarry.pc.in\" \"${PROJECT_BINARY_DIR}/quarry.pc\" @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/quarry.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 # docs/man/NAME.SECTION.scd -> NAME.SECTION, when scdoc is there.

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+import re
 import struct
 import typing
 
@@ -154,7 +155,7 @@ def drawn(count, seed):
 
 
 def is_drawn(name):
-    return name.startswith("random-")
+    return re.fullmatch(r"random-\d+-\d+", name) is not None
 
 
 def drawn_again(name):
@@ -193,6 +194,11 @@ def trace(path):
     calls, threads = _trace_header(path)
     return _ours(f"trace-{path.stem}", "trace", f"replay of {path.name}", "replay", f"file={path.resolve()}",
                  f"times={max(1, TRACE_CALLS // max(1, calls))}", figure="cpu_s" if threads == 1 else "wall_s")
+
+
+def trace_again(name, figure):
+    """The trace of that name, from a table of results: its file need not be here."""
+    return _ours(name, "trace", f"replay of {name.removeprefix('trace-')}", "replay", figure=figure)
 
 
 def _trace_header(path):

@@ -80,6 +80,9 @@ def _workloads(options):
     if options.seed and not options.random:
         raise Usage("--seed is for --random N")
     chosen = [catalogue.trace(t) for t in traces]
+    twice = {w.name for w in chosen if sum(w.name == other.name for other in chosen) > 1}
+    if twice:
+        raise Usage(f"--trace: two files would both be called {min(twice)}; rename one")
     if options.random:
         chosen += catalogue.drawn(options.random, options.seed or random.randrange(1, 10**6))
     if options.only or not chosen:
@@ -124,7 +127,10 @@ def _plan(options):
 def _folder(options):
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = pathlib.Path(options.out) if options.out else paths.RESULTS / stamp
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"--out: {folder}: {error.strerror}") from error
     return folder
 
 
@@ -169,9 +175,11 @@ def _again(options):
     samples, description = results.from_csv(options.source)
     known = [*catalogue.own(), *programs.all_programs()]
     names = {w.name for w in known}
-    known += [catalogue.drawn_again(n) if catalogue.is_drawn(n) else catalogue.trace(pathlib.Path(n.removeprefix("trace-")))
+    known += [catalogue.drawn_again(n) if catalogue.is_drawn(n) else
+              catalogue.trace_again(n, description.get(f"figure {n}", "cpu_s"))
               for n in dict.fromkeys(s.workload for s in samples) if n not in names]
-    workloads = [_on_cpu(w, options) for w in known if not options.only or _matches(w, options.only)]
+    workloads = [_on_cpu(w, options) for w in known
+                 if (not options.only or _matches(w, options.only)) and not _matches(w, options.skip)]
     samples = [s for s in samples if s.workload in {w.name for w in workloads}]
     if not samples:
         raise Usage(f"--from: '{options.source}' holds no such workload")

@@ -67,6 +67,8 @@ def machine(plan):
         "scale": f"{plan.scale:g}",
     }
     described |= {f"allocator {a.name}": _version(a) for a in plan.allocators}
+    # Of a trace, only its file says on how many threads it runs, and that may be gone when the table is drawn again.
+    described |= {f"figure {w.name}": w.figure for w in plan.workloads if w.group == "trace"}
     return described
 
 
@@ -88,6 +90,8 @@ def from_csv(path):
         lines = pathlib.Path(path).read_text().splitlines()
     except OSError as error:
         raise Problem(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Problem(f"{path}: not a result file of this instrument") from error
     comments = [line[2:].partition(": ") for line in lines if line.startswith("# ")]
     description = {name: value for name, _, value in comments}
     try:

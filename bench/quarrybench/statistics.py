@@ -74,11 +74,11 @@ def mean_ratio(pairs):
 
     pairs: one ({round: ours}, {round: base}) a workload. A round counts when every workload has it.
     """
-    pairs = [(ours, base) for ours, base in pairs if set(ours) & set(base)]
+    pairs = [(ours, base) for ours, base in pairs if ratio(ours, base)]
     if not pairs:
         return None
     value = geometric_mean(ratio(ours, base).value for ours, base in pairs)
-    whole = set.intersection(*(set(ours) & set(base) for ours, base in pairs))
+    whole = set.intersection(*({r for r in ours if r in base and base[r] > 0 and ours[r] > 0} for ours, base in pairs))
     by_round = [geometric_mean(ours[r] / base[r] for ours, base in pairs) for r in sorted(whole)]
     low, high = bootstrap_interval(by_round)
     return Ratio(value, min(low, value), max(high, value), len(by_round))

@@ -272,26 +272,67 @@ static void put_off_locked(struct qy_run *run, uint64_t now_ms)
 /* Old runs purged for each that comes home: so what comes home in a peak has gone before the next. */
 #define PURGED_FOR_ONE 2
 
+/* What came home together mostly lies side by side, and goes back in one call of the kernel. */
+#define PURGED_AT_ONCE 16
+
+struct oldest {
+    char *base;
+    unsigned count;
+};
+
+static bool is_old(const struct qy_run *run, uint64_t now_ms, uint64_t older_than_ms)
+{
+    return run->freed_at_ms + older_than_ms <= now_ms;
+}
+
+/* The oldest run, and those freed next as long as they lie beside these, and are old; at most `most`. */
+static struct oldest oldest_dirty_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned most)
+{
+    struct qy_run *run = qy_zone.dirty_last;
+    struct oldest o = {qy_run_base(run), 1};
+    while ((run = run->prev) != NULL && is_old(run, now_ms, older_than_ms) && o.count < most) {
+        char *base = qy_run_base(run);
+        if (base == o.base - QY_RUN_BYTES)
+            o.base = base;
+        else if (base != o.base + o.count * QY_RUN_BYTES)
+            break;
+        o.count++;
+    }
+    return o;
+}
+
+static void clean_oldest_locked(void)
+{
+    struct qy_run *run = qy_zone.dirty_last;
+    unlist_dirty_locked(run);
+    run->stale = run->ready = 0;
+    run->next = qy_zone.clean;
+    qy_zone.clean = run;
+    QY_PROBE(ZONE, PURGED, qy_run_base(run), QY_RUN_BYTES);
+}
+
+/* `most`: so many runs, and is that much less then. */
 static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *most)
 {
     size_t count = 0;
     struct qy_run *run, *first_to_stay = NULL;
+    unsigned at_once = PURGED_AT_ONCE; /* 1: among these is one that cannot go */
     settle_locked(qy_zone.fresh << QY_RUN_SHIFT);
     purge_fresh_locked(now_ms, older_than_ms, most);
-    while (*most > 0 && (run = qy_zone.dirty_last) != first_to_stay &&
-           run->freed_at_ms + older_than_ms <= now_ms) {
-        --*most;
-        if (!qy_pages_purge(qy_run_base(run), QY_RUN_BYTES)) {
+    while (*most > 0 && (run = qy_zone.dirty_last) != first_to_stay && is_old(run, now_ms, older_than_ms)) {
+        struct oldest o = oldest_dirty_locked(now_ms, older_than_ms, (unsigned)qy_min(*most, at_once));
+        if (qy_pages_purge(o.base, o.count * QY_RUN_BYTES)) {
+            *most -= o.count;
+            count += o.count;
+            while (o.count--)
+                clean_oldest_locked();
+        } else if (o.count > 1) {
+            at_once = 1;
+        } else {
+            --*most;
             put_off_locked(run, now_ms);
             first_to_stay = first_to_stay ? first_to_stay : run;
-            continue;
         }
-        unlist_dirty_locked(run);
-        run->stale = run->ready = 0;
-        run->next = qy_zone.clean;
-        qy_zone.clean = run;
-        QY_PROBE(ZONE, PURGED, qy_run_base(run), QY_RUN_BYTES);
-        count++;
     }
     qy_zone.purged += count;
     return count;

@@ -371,8 +371,8 @@ static uint64_t due_ms, rest_ms;
 #define PAUSE_MS 8
 #define PAUSE_FACTOR 8
 
-/* Atomic: the most of the heap that was in use when somebody looked, since the last tick. */
-static size_t used_most;
+/* Atomic: the most of the heap that was in use when somebody looked, since the last tick; and what growth took back. */
+static size_t used_most, made_up;
 
 static void give_old_back(enum qy_purge purge, uint64_t now)
 {
@@ -381,8 +381,10 @@ static void give_old_back(enum qy_purge purge, uint64_t now)
     for (struct qy_arena *a = qy_arena_first(); a; a = qy_load_acquire(&a->next))
         qy_arena_tick(a, purge == QY_PURGE_OLD, &most);
     qy_zone_purge(qy_options.decay, &most);
-    if (purge == QY_PURGE_OLD)
+    if (purge == QY_PURGE_OLD) {
         qy_store_relaxed(&used_most, 0);
+        qy_store_relaxed(&made_up, 0);
+    }
     uint64_t after = qy_clock_ms();
     qy_store_relaxed(&rest_ms, most ? 0 : after + PAUSE_MS + PAUSE_FACTOR * (after - now));
 }
@@ -391,7 +393,8 @@ static void give_old_back(enum qy_purge purge, uint64_t now)
  * Atomic: when so much fresh memory has been taken into use, somebody looks. The zone cannot use what the arenas hold,
  * nor the other way round: so when one of them grows, what is idle in the other goes back, as far as both together are
  * larger than they had to be so far. A phase of small blocks after one of larger ones would else have both resident for
- * a tick or two; and what goes back beyond that is soon wanted again.
+ * a tick or two; and what goes back beyond that is soon wanted again. So is what goes back more than once between two
+ * ticks, where phases are short: no more than half of what was in use does.
  */
 static size_t fresh_due;
 
@@ -410,14 +413,17 @@ static void make_up_for_growth(size_t fresh)
         idle += use.idle;
     }
     size_t heap = zone + arenas, used = heap - qy_min(idle, heap);
-    size_t most = qy_max(used, qy_load_relaxed(&used_most)), excess = heap - qy_min(most, heap);
+    size_t most = qy_max(used, qy_load_relaxed(&used_most)), before = qy_load_relaxed(&made_up);
+    size_t allowed = most / 2 - qy_min(most / 2, before), wanted = qy_min(heap - qy_min(most, heap), allowed);
+    size_t excess = wanted;
     qy_store_relaxed(&used_most, most);
     unsigned calls = CALLS_AT_ONCE;
     for (struct qy_arena *a = qy_arena_first(); a && zone > last_zone; a = qy_load_acquire(&a->next))
         qy_arena_yield(a, &excess, &calls);
     calls = (unsigned)qy_min(calls, excess >> QY_RUN_SHIFT);
     if (arenas > last_arenas)
-        qy_zone_purge(0, &calls);
+        excess -= qy_zone_purge(0, &calls) << QY_RUN_SHIFT;
+    qy_store_relaxed(&made_up, before + (wanted - excess));
     last_zone = zone;
     last_arenas = arenas;
     /* Release: these, to who finds this due. */

@@ -39,7 +39,7 @@ static void *takes(void *context)
 
 QTEST_X("blocks of different threads lie in different cache lines (M-30)", .env = "PROCESSORS=64")
 {
-    processors_need_no_quota();
+    processors_needed();
     run_together(takes);
     int shared = 0;
     for (int i = 0; i < THREADS * EACH; i++)
@@ -62,7 +62,7 @@ static void *replaces(void *context)
 
 QTEST_X("a thread that frees a block it was passed does not get its line (M-30)", .env = "PROCESSORS=64")
 {
-    processors_need_no_quota();
+    processors_needed();
     for (int t = 0; t < THREADS; t++)
         passed[t] = malloc(8);
     run_together(replaces);
@@ -91,6 +91,7 @@ static int runs_used(void)
 /* 8 to 47 bytes: cells of one size at first, of three later. */
 QTEST_X("threads beyond the processors share runs (M-10)", .env = "PROCESSORS=1")
 {
+    processors_needed();
     run_together(takes);
     QT_CHECKF(runs_used() <= 3, "%d runs", runs_used());
 }
@@ -98,8 +99,8 @@ QTEST_X("threads beyond the processors share runs (M-10)", .env = "PROCESSORS=1"
 QTEST_X("with a processor for each they do not, also when each is bound to one (M-10)",
         .env = "PROCESSORS=64")
 {
-    processors_need_no_quota();
-    processors_bound = 1;
+    processors_needed();
+    processors_bind();
     run_together(takes);
     QT_CHECKF(runs_used() >= THREADS, "%d runs", runs_used());
 }
@@ -116,6 +117,7 @@ static void *gives(void *context)
 /* Threads that share, come and go, and free each other's blocks and those of threads that are gone. */
 QTEST_X("what threads that share runs leave behind serves those that come (M-33)", .env = "PROCESSORS=2")
 {
+    processors_needed();
     run_together(takes);
     int first = runs_used();
     for (int round = 0; round < 200; round++)

@@ -8,7 +8,10 @@ const $ = (id) => document.getElementById(id);
 const hex = (n) => `0x${n.toString(16)}`;
 const HEADER = 16;
 const MOST_ROWS = 60;
+const LETTER = 7.3; // a letter of a name over the picture, in pixels: page.css
 const MOST_LISTED = 14;
+/* Calls of the allocator; the others are the program's own. */
+const MALLOC_CALLS = new Set('malloc calloc realloc reallocarray free memalign aligned_alloc posix_memalign valloc pvalloc new delete usable trim mallopt malloc_stats malloc_info'.split(' '));
 
 /* In the order in which malloc asks them. What a profile never has is left out. */
 const STATIONS = {
@@ -196,7 +199,7 @@ class Player {
           el('span', { class: `answer${e.found ? ' yes' : ''}` }, asks ? t(e.found ? 'yes' : 'no') : ''),
         );
       }),
-      ...(step.path.length ? [] : [el('li', { class: 'none nothing' }, t('noPath'))]),
+      ...(step.path.length ? [] : [el('li', { class: 'none nothing' }, t(MALLOC_CALLS.has(step.call) ? 'noEvent' : 'noPath'))]),
     );
   }
 
@@ -332,8 +335,9 @@ class Player {
       const { from, to } = view.model.rangeOf(item);
       if (mem - from > HEADER) continue; // swallowed by a larger free chunk
       const x = view.x((view.axis.toU(from) + view.axis.toU(to)) / 2);
-      if (!(x > last + 14) || x < view.left || x > view.right) continue;
-      last = x + 3 * name.length;
+      const half = LETTER * name.length / 2 + 5;
+      if (!(x - half >= last) || x < view.left || x > view.right) continue; // it would cover the name before it
+      last = x + half;
       labels.push(el('span', { style: `left:${x}px` }, name));
     }
     $('names').replaceChildren(...labels);
@@ -398,7 +402,7 @@ class Player {
   /* Cells of runs: those that variables hold. */
   cellRows(model) {
     const { t } = this;
-    const names = ['in use', 'binned', 'cached', 'inbox', 'binned'];
+    const names = ['in use', 'in a run', 'cached', 'inbox', 'not carved', 'moving']; // as CELL counts them
     return Object.entries(this.step.variables).flatMap(([name, mem]) => {
       const item = mem ? model.blockAt(mem) : null;
       if (item?.kind !== 'cell') return [];

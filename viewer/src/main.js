@@ -63,7 +63,7 @@ class Page {
     const { model } = this.view;
     const { t } = this;
     const name = model.process.command.replace(/^\/\S*\//, '') || t('snapshot');
-    $('what').textContent = model.process.pid ? `${name} (${model.process.pid})` : name;
+    $('what').textContent = $('what').title = model.process.pid ? `${name} (${model.process.pid})` : name;
     document.title = `${name} – Quarry`;
     $('when').textContent = [model.takenAt && new Date(model.takenAt).toLocaleString(t.lang === 'zh' ? 'zh-CN' : 'en-GB'), model.source && t(`source.${model.source}`)].filter(Boolean).join(' · ');
     const alarm = $('alarm');

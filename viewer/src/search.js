@@ -32,7 +32,7 @@ export function parseSearch(text, model) {
   const cell = [];
   for (const word of words) {
     const [, key, value] = word.match(/^([a-z]+):(.+)$/i) ?? [];
-    const make = conditions[key?.toLowerCase()];
+    const make = Object.hasOwn(conditions, key?.toLowerCase() ?? '') ? conditions[key.toLowerCase()] : null;
     if (!make) throw new SearchError('searchUnknown', word);
     const made = make(value.toLowerCase(), model, word);
     chunk.push(made.chunk);
@@ -47,8 +47,8 @@ export function parseSearch(text, model) {
 const never = () => false;
 const conditions = {
   state(value, model, word) {
-    const chunkStates = CHUNK_STATES[value];
-    const cellStates = CELL_STATES[value];
+    const chunkStates = Object.hasOwn(CHUNK_STATES, value) ? CHUNK_STATES[value] : null;
+    const cellStates = Object.hasOwn(CELL_STATES, value) ? CELL_STATES[value] : null;
     if (!chunkStates && !cellStates) throw new SearchError('searchState', word);
     const numbers = new Set((chunkStates ?? []).map((s) => STATES.indexOf(s)));
     const cells = new Set(cellStates ?? []);

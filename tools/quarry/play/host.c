@@ -108,6 +108,7 @@ bool host_start(struct host *host, const char *path, bool classic, char *const *
     return started;
 }
 
+/* False with ETIMEDOUT when nothing came for too long, with 0 when nothing can come any more. */
 static bool get(struct host *host, void *to, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
@@ -118,8 +119,10 @@ static bool get(struct host *host, void *to, size_t bytes)
         ssize_t n = ready > 0 ? read(host->replies, (char *)to + done, bytes - done) : 0;
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
+        if (n <= 0) {
+            errno = ready == 0 ? ETIMEDOUT : 0;
             return false;
+        }
         done += (size_t)n;
     }
     return true;
@@ -150,7 +153,11 @@ bool host_call(struct host *host, const struct play_command *command, struct ans
     bool got = sent && get(host, &answer->reply, sizeof answer->reply) &&
                answer->reply.events <= QY_PROBE_EVENTS &&
                get(host, answer->events, answer->reply.events * sizeof answer->events[0]);
+    bool late = !got && sent && errno == ETIMEDOUT;
     get_message(host, answer);
+    if (late)
+        return complain(false, "play: no answer of the program under study in %d s%s%s", PATIENCE_MS / 1000,
+                        *answer->message ? ": " : "", answer->message);
     if (!got)
         return complain(false, "play: the program under study ended%s%s", *answer->message ? ": " : "",
                         answer->message);

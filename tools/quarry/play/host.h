@@ -24,7 +24,7 @@ struct answer {
     struct play_reply reply;
     struct qy_probe_event events[QY_PROBE_EVENTS];
     size_t event_count;
-    char message[8192]; /* what it printed */
+    char message[65536]; /* what it printed; as much as a pipe holds */
 };
 
 /* `path`: play-host; `settings`: NAME=VALUE or key:value, over the profile. False after a line on stderr. */

@@ -60,9 +60,14 @@ static bool changed(const struct step *before, const struct chunk *c)
 static void print_bar(FILE *out, const struct model *m, const struct segment *s)
 {
     uint64_t bytes = 0;
+    bool has_top = false;
     for (size_t i = 0; i < m->chunk_count; i++) {
         const struct chunk *c = &m->chunks[i];
-        if (c->at >= s->is.from && c->at < s->is.to && c->state != STATE_TOP)
+        if (c->at < s->is.from || c->at >= s->is.to)
+            continue;
+        if (c->state == STATE_TOP)
+            has_top = true;
+        else
             bytes += c->size;
     }
     if (!bytes)
@@ -78,7 +83,7 @@ static void print_bar(FILE *out, const struct model *m, const struct segment *s)
         for (uint64_t first = column; column < to; column++)
             fputs(column == first && c->state == STATE_IN_USE ? "|" : state_letter(c->state), out);
     }
-    fputs("]TOP\n", out);
+    fputs(has_top ? "]TOP\n" : "]\n", out);
 }
 
 static void print_chunk(FILE *out, const struct play *play, size_t i, const struct chunk *c)

@@ -107,9 +107,13 @@ static struct value named(struct player *p, const char *name)
 
 static struct value resident(const struct model *m, uint64_t from, uint64_t bytes)
 {
-    uint64_t pages = 0, end = from + bytes;
-    for (uint64_t at = from & ~(m->page_bytes - 1); at < end; at += m->page_bytes)
-        pages += play_page_state(m, at) > 0;
+    uint64_t pages = 0, end = bytes < UINT64_MAX - from ? from + bytes : UINT64_MAX;
+    for (size_t i = 0; i < m->segment_count; i++) { /* nothing is resident between them */
+        const struct segment *s = &m->segments[i];
+        uint64_t at = (from > s->is.from ? from : s->is.from) & ~(m->page_bytes - 1);
+        for (; at < end && at < s->is.to; at += m->page_bytes)
+            pages += play_page_state(m, at < s->is.from ? s->is.from : at) > 0;
+    }
     return known(pages);
 }
 

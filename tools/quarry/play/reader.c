@@ -134,6 +134,8 @@ char *take_rest(struct reader *r)
 
 /* ---- values ---- */
 
+enum { MOST_OPERATORS = 10000 };
+
 static const struct {
     const char *name;
     long value;
@@ -197,7 +199,9 @@ static struct node *take_number(struct reader *r)
     static const char suffixes[] = "kmg";
     const char *suffix = r->at < r->end && *r->at ? strchr(suffixes, tolower((unsigned char)*r->at)) : NULL;
     if (suffix) {
-        number <<= 10 * (suffix - suffixes + 1);
+        int shift = 10 * (int)(suffix - suffixes + 1);
+        is_number &= number >> (64 - shift) == 0;
+        number <<= shift;
         r->at++;
     }
     if (!is_number || (r->at < r->end && is_word_char(*r->at))) {
@@ -289,6 +293,10 @@ static struct node *take_pair(struct reader *r, const char *operators, struct no
         reader_skip_blanks(r);
         if (r->failed || r->at == r->end || !strchr(operators, *r->at))
             return left;
+        if (++r->operators > MOST_OPERATORS) {
+            reader_fail(r, r->at, "more than %d operators in one line", MOST_OPERATORS);
+            return left;
+        }
         char op = *r->at++;
         struct node *n = new_node(op == '+'   ? NODE_ADD
                                   : op == '-' ? NODE_SUBTRACT

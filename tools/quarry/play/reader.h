@@ -12,9 +12,10 @@ struct reader {
     const char *line; /* its beginning */
     const char *at;
     const char *end;
-    unsigned number;   /* of the line */
-    unsigned repeated; /* {i}; 0: not in a repetition */
-    unsigned depth;    /* of terms within terms */
+    unsigned number;    /* of the line */
+    unsigned repeated;  /* {i}; 0: not in a repetition */
+    unsigned depth;     /* of terms within terms */
+    unsigned operators; /* of this line: each makes the tree deeper */
     bool failed;
 };
 

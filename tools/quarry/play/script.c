@@ -120,12 +120,23 @@ static void read_statement(struct reader *r, unsigned thread, struct said *said)
     r->script->count++;
 }
 
+static const char *next_semicolon(const char *from, const char *end)
+{
+    bool quoted = false;
+    for (; from < end; from++)
+        if (*from == '"')
+            quoted = !quoted;
+        else if (*from == ';' && !quoted)
+            return from;
+    return NULL;
+}
+
 /* One or more statements, with ';' between them. */
 static void read_statements(struct reader *r, unsigned thread, struct said *said)
 {
     const char *end = r->end;
     while (!r->failed) {
-        const char *part = memchr(r->at, ';', (size_t)(end - r->at));
+        const char *part = next_semicolon(r->at, end);
         r->end = part ? part : end;
         read_statement(r, thread, said);
         r->end = end;
@@ -227,10 +238,14 @@ static void read_line(struct reader *r, struct said *said)
 /* A '#' after a blank begins a comment, but not in what is said. */
 static const char *before_comment(const char *from, const char *end)
 {
+    from += strspn(from, " \t");
     if (strncmp(from, "en:", 3) == 0 || strncmp(from, "zh:", 3) == 0)
         return end;
+    bool quoted = false;
     for (const char *c = from; c < end; c++)
-        if (*c == '#' && (c == from || c[-1] == ' ' || c[-1] == '\t'))
+        if (*c == '"')
+            quoted = !quoted;
+        else if (!quoted && *c == '#' && (c == from || c[-1] == ' ' || c[-1] == '\t'))
             return c;
     return end;
 }
@@ -248,6 +263,7 @@ bool script_read(const char *path, const char *text, struct script *script)
         r.end = before_comment(line, end);
         r.number++;
         r.repeated = 0;
+        r.operators = 0;
         read_line(&r, &said);
         line = next;
     }

@@ -185,6 +185,10 @@ static const struct {
      {"System call: mremap, {n} at {at}.", "系统调用 mremap：变为 {at} 处的 {n}。"}},
 };
 
+/* What mmap and mremap say when they fail is no address. */
+static const char *const failed_mapping[] = {"System call: the kernel refuses {n}.",
+                                             "系统调用：内核拒绝了 {n}。"};
+
 static const char *const store_names[] = {
 #define NAME(name, text) text,
     QY_PROBE_STORES(NAME)};
@@ -282,6 +286,8 @@ struct sentence tell_event(const struct play *play, size_t step, size_t event, e
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++)
         if (sentences[i].store == e->store && sentences[i].did == e->did)
             text = sentences[i].text[in];
+    if (e->store == QY_AT_KERNEL && e->at == UINT64_MAX)
+        text = failed_mapping[in];
     if (!text) {
         add(&s, "%s: %s", tell_store(e), tell_did(e));
         return s;
@@ -323,7 +329,8 @@ struct sentence tell_result(const struct play *play, size_t step, enum language 
         const char *name = strerrorname_np(st->reply.error);
         add(&s, in == CHINESE ? "失败，errno = %s。" : "It fails, errno = %s.", name ? name : "?");
     } else if (said->variable) {
-        add(&s, "%s = 0x%" PRIx64, said->variable, st->reply.result);
+        bool is_address = said->call != PLAY_USABLE && said->call != PLAY_TRIM && said->call != PLAY_MALLOPT;
+        add(&s, is_address ? "%s = 0x%" PRIx64 : "%s = %" PRIu64, said->variable, st->reply.result);
     }
     return s;
 }
