@@ -316,7 +316,7 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
 {
     size_t count = 0;
     struct qy_run *run, *first_to_stay = NULL;
-    unsigned at_once = PURGED_AT_ONCE; /* 1: among these is one that cannot go */
+    unsigned at_once = PURGED_AT_ONCE; /* 1: among these is one that cannot go, or must not be tried again */
     settle_locked(qy_zone.fresh << QY_RUN_SHIFT);
     purge_fresh_locked(now_ms, older_than_ms, most);
     while (*most > 0 && (run = qy_zone.dirty_last) != first_to_stay && is_old(run, now_ms, older_than_ms)) {
@@ -326,12 +326,13 @@ static size_t purge_locked(uint64_t now_ms, uint64_t older_than_ms, unsigned *mo
             count += o.count;
             while (o.count--)
                 clean_oldest_locked();
-        } else if (o.count > 1) {
-            at_once = 1;
         } else {
-            --*most;
-            put_off_locked(run, now_ms);
-            first_to_stay = first_to_stay ? first_to_stay : run;
+            if (o.count == 1) {
+                --*most;
+                put_off_locked(run, now_ms);
+                first_to_stay = first_to_stay ? first_to_stay : run;
+            }
+            at_once = 1;
         }
     }
     qy_zone.purged += count;
