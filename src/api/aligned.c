@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api/block.h"
+#include "api/init.h"
 #include "base/bits.h"
 #include "os/pages.h"
 #include "quarry/quarry.h"
@@ -48,11 +49,13 @@ QY_EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 
 QY_EXPORT void *valloc(size_t size)
 {
+    qy_init(); /* which asks for the size of a page */
     return take(qy_page_bytes, size);
 }
 
 QY_EXPORT void *pvalloc(size_t size)
 {
+    qy_init();
     size_t rounded = qy_align_up(size, qy_page_bytes);
     if (rounded < size) {
         errno = ENOMEM;

@@ -74,13 +74,20 @@ static void redirect_name(ElfW(Sym) * symbol, const char *name, void *context)
         set_symbol(&r->libc, theirs, qy_symbol_value(&r->ours, symbol));
 }
 
+/* Not so where the program has its own, or another copy of Quarry comes first: that is what all others shall get. */
+static bool malloc_is_ours(const struct qy_symbols *ours)
+{
+    const ElfW(Sym) *symbol = qy_symbol_named(ours, "malloc", NULL);
+    return symbol && dlsym(RTLD_DEFAULT, "malloc") == qy_symbol_value(ours, symbol);
+}
+
 static QY_COLD void redirect_libc(void)
 {
     struct redirection r;
     qy_init();
-    /* Before the lock: dladdr1 takes the dynamic linker's, which who waits for ours may hold. */
+    /* Before the lock: these take the dynamic linker's, which who waits for ours may hold. */
     if (qy_load_acquire(&redirected) || !qy_symbols_of(&redirected, &r.ours) ||
-        !qy_symbols_of((const void *)gnu_get_libc_version, &r.libc))
+        !qy_symbols_of((const void *)gnu_get_libc_version, &r.libc) || !malloc_is_ours(&r.ours))
         return;
     qy_fork_register();
     qy_lock(&redirect_lock);

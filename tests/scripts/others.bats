@@ -508,3 +508,35 @@ C
         QUARRY_CONF=$conf LD_PRELOAD=./wrap.so:$QUARRY_LIB timeout 60 ./forks
     done
 }
+
+@test "of two copies of Quarry, the first serves what binds deeply, too (M-40)" {
+    cat >deep.c <<'C'
+#include <stdlib.h>
+void *take(void)
+{
+    return malloc(100);
+}
+C
+    cat >opens.c <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+int main(void)
+{
+    void *deep = dlopen("./deep.so", RTLD_NOW | RTLD_DEEPBIND);
+    void *(*take)(void) = deep ? (void *(*)(void))dlsym(deep, "take") : NULL;
+    if (!take)
+        return 2;
+    for (int i = 0; i < 1000; i++)
+        free(take());
+    return 0;
+}
+C
+    "$cc" -shared -fPIC -o deep.so deep.c
+    "$cc" -o opens opens.c -ldl
+    cp -L "$QUARRY_LIB" copy.so
+    for conf in '' classic:true; do
+        QUARRY_CONF=$conf LD_PRELOAD=$QUARRY_LIB:./copy.so ./opens
+        QUARRY_CONF=$conf LD_PRELOAD=./copy.so:$QUARRY_LIB ./opens
+    done
+}
