@@ -50,22 +50,28 @@ static bool processors_answer(pid_t child, size_t count, const __uint64_t *argum
     return ptrace(PTRACE_SETREGSET, child, (void *)NT_PRSTATUS, &all) == 0;
 }
 
-/* Stops it at the beginning and the end of each system call, up to the one that asks. */
-static bool processors_tell(pid_t child, size_t count)
+/* Lets it run up to the next system call's beginning or end; a signal that comes first is its own. */
+static bool processors_step(pid_t child, int *status)
+{
+    int stop = WIFSTOPPED(*status) ? WSTOPSIG(*status) : 0;
+    long signal = stop == SIGTRAP || stop == (SIGTRAP | 0x80) ? 0 : stop;
+    return ptrace(PTRACE_SYSCALL, child, NULL, (void *)signal) == 0 && waitpid(child, status, 0) == child;
+}
+
+/* Up to the one that asks. False: it could not be told. Of who ends and never asks, *status is how. */
+static bool processors_tell(pid_t child, size_t count, int *status)
 {
     struct __ptrace_syscall_info stop;
-    int status;
     if (ptrace(PTRACE_SETOPTIONS, child, NULL, (void *)PTRACE_O_TRACESYSGOOD) != 0)
         return false;
-    while (ptrace(PTRACE_SYSCALL, child, NULL, NULL) == 0 && waitpid(child, &status, 0) == child &&
-           WIFSTOPPED(status)) {
+    while (processors_step(child, status) && WIFSTOPPED(*status)) {
         if (ptrace(PTRACE_GET_SYSCALL_INFO, child, (void *)sizeof stop, &stop) <= 0)
             return false;
         if (stop.op == PTRACE_SYSCALL_INFO_ENTRY && stop.entry.nr == SYS_sched_getaffinity)
-            return ptrace(PTRACE_SYSCALL, child, NULL, NULL) == 0 && waitpid(child, &status, 0) == child &&
-                   WIFSTOPPED(status) && processors_answer(child, count, stop.entry.args);
+            return processors_step(child, status) && WIFSTOPPED(*status) &&
+                   processors_answer(child, count, stop.entry.args);
     }
-    return false;
+    return !WIFSTOPPED(*status);
 }
 
 static void processors_be_told(char **argv)
@@ -90,10 +96,12 @@ __attribute__((constructor)) static void processors_start(int argc, char **argv)
     }
     waitpid(child, &status, 0);
     if (WIFSTOPPED(status)) { /* by execve */
-        if (!processors_tell(child, strtoul(count, NULL, 10)))
+        if (!processors_tell(child, strtoul(count, NULL, 10), &status))
             kill(child, SIGKILL);
-        ptrace(PTRACE_DETACH, child, NULL, NULL);
-        waitpid(child, &status, 0);
+        if (WIFSTOPPED(status)) {
+            ptrace(PTRACE_DETACH, child, NULL, NULL);
+            waitpid(child, &status, 0);
+        }
     }
     if (WIFSIGNALED(status))
         raise(WTERMSIG(status));
