@@ -303,7 +303,7 @@ QTEST("small and medium blocks in turns, in memory that there was for both, caus
         phase_of(BOTH / 2, 8000);
     }
     faults = minor_faults() - faults;
-    QT_CHECKF(turns > 0 && faults < 2L * PAGES, "%ld faults in %d turns, for %d pages", faults, turns, PAGES);
+    QT_CHECKF(turns > 0 && faults < PAGES, "%ld faults in %d turns, for %d pages", faults, turns, PAGES);
     free(medium);
 }
 
