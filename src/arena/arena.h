@@ -93,7 +93,8 @@ bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
 /* Top ends where its segment ends. */
 QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
 {
-    return (word & QY_TAG_BITS) == QY_PREV_INUSE && (char *)a->top + qy_word_size(word) == a->top_end;
+    return (word & QY_TAG_BITS) == QY_PREV_INUSE &&
+           (char *)qy_load_plain(&a->top) + qy_word_size(word) == qy_load_plain(&a->top_end);
 }
 
 /*
@@ -111,7 +112,7 @@ QY_INLINE struct qy_sound qy_arena_sound_block(const struct qy_granule *g, const
     if (QY_LIKELY(qy_word_behind_sound(next, word)))
         return s;
     const struct qy_arena *a = qy_load_acquire(&g->owner);
-    if (next != a->top || !qy_top_sound(a, word))
+    if (next != qy_load_plain(&a->top) || !qy_top_sound(a, word))
         s.low = 0;
     return s;
 }

@@ -12,13 +12,13 @@ void qy_arena_set_top_locked(struct qy_arena *a, struct qy_chunk *top, char *end
 {
     qy_chunk_mark(top);
     qy_chunk_set_free(top, (size_t)(end - (char *)top), QY_PREV_INUSE);
-    a->top = top;
-    a->top_end = end;
+    qy_store_plain(&a->top, top);
+    qy_store_plain(&a->top_end, end);
 }
 
 void qy_arena_check_top_locked(struct qy_arena *a)
 {
-    if (!qy_top_sound(a, a->top->size))
+    if (!qy_top_sound(a, qy_chunk_word(a->top)))
         qy_fatal(QY_CORRUPTED_TOP, qy_chunk_mem(a->top), "the size of top was written over");
 }
 
@@ -45,7 +45,7 @@ static void retire_top_locked(struct qy_arena *a)
     QY_PROBE(TOP, LEFT, old, size);
     struct qy_chunk *fence = qy_chunk_at(old, rest);
     size_t before_inuse = QY_PREV_INUSE;
-    a->top = NULL;
+    qy_store_plain(&a->top, NULL);
     if (rest >= QY_MIN_CHUNK) {
         qy_chunk_set_used(old, rest, QY_PREV_INUSE);
         qy_chunk_mark_inuse(old);
@@ -78,7 +78,7 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
     count_system(a, (size_t)(piece.to - piece.from));
     if (piece.continues && top_in_break) {
         qy_chunk_resize_free(a->top, have + (size_t)(piece.to - piece.from));
-        a->top_end = piece.to;
+        qy_store_plain(&a->top_end, piece.to);
         return true;
     }
     if (a->top)
@@ -103,7 +103,7 @@ static bool grow_subheap_locked(struct qy_arena *a, size_t size)
     }
     count_system(a, padded);
     qy_chunk_resize_free(a->top, qy_arena_top_size(a) + padded);
-    a->top_end += padded;
+    qy_store_plain(&a->top_end, a->top_end + padded);
     return true;
 }
 

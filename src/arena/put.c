@@ -67,7 +67,7 @@ size_t qy_arena_coalesce_locked(struct qy_arena *a, struct qy_chunk *c)
         size += qy_chunk_size(next);
         qy_place_clear_begins(next_place);
         qy_chunk_set_free(c, size, QY_PREV_INUSE);
-        a->top = c;
+        qy_store_plain(&a->top, c);
         QY_PROBE(TOP, MERGED_BACK, c, size);
         return size;
     }
@@ -217,7 +217,7 @@ static void absorb_locked(struct qy_chunk *front, struct qy_chunk *back)
     qy_place_set_free(place);
     qy_place_clear_begins(place);
     qy_chunk_void(back);
-    qy_chunk_set_free(front, size, front->size & QY_PREV_INUSE);
+    qy_chunk_set_free(front, size, qy_chunk_word(front) & QY_PREV_INUSE);
     QY_PROBE(BLOCK, MERGED_AHEAD, front, size);
 }
 

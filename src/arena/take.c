@@ -23,7 +23,7 @@ static size_t needed(const struct qy_request *r)
 static void *hand_out(struct qy_arena *a, struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
-    qy_chunk_set_used(c, size, (c->size & QY_PREV_INUSE) | qy_arena_tag(a));
+    qy_chunk_set_used(c, size, (qy_chunk_word(c) & QY_PREV_INUSE) | qy_arena_tag(a));
     qy_chunk_set_prev_inuse(qy_chunk_at(c, size), true);
     qy_chunk_mark_inuse(c);
     qy_chunk_note_size(c);
@@ -49,7 +49,7 @@ void qy_arena_split_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
     if (rest >= QY_MIN_CHUNK) {
         struct qy_chunk *remainder = qy_chunk_at(c, size);
         qy_chunk_mark(remainder);
-        qy_chunk_set_free(remainder, rest, QY_PREV_INUSE | (c->size & QY_AGE_TAGS));
+        qy_chunk_set_free(remainder, rest, QY_PREV_INUSE | (qy_chunk_word(c) & QY_AGE_TAGS));
         qy_chunk_set_foot(remainder, rest);
         qy_chunk_resize_free(c, size);
         QY_PROBE(BLOCK, SPLIT, remainder, rest);
@@ -66,7 +66,7 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     qy_chunk_mark(top);
     qy_chunk_set_free(top, qy_chunk_size(c) - size, QY_PREV_INUSE);
     qy_chunk_resize_free(c, size);
-    a->top = top;
+    qy_store_plain(&a->top, top);
     a->top_low = qy_min(a->top_low, qy_chunk_size(top));
     QY_PROBE(TOP, TOOK, c, size);
     *clean_from = qy_max(a->clean_from, (uintptr_t)qy_chunk_mem(c));
@@ -91,7 +91,7 @@ static void file_front_locked(struct qy_arena *a, struct qy_chunk *c, struct qy_
 {
     size_t front = (size_t)((char *)at - (char *)c);
     qy_chunk_mark(at);
-    qy_chunk_set_free(at, qy_chunk_size(c) - front, c->size & QY_AGE_TAGS);
+    qy_chunk_set_free(at, qy_chunk_size(c) - front, qy_chunk_word(c) & QY_AGE_TAGS);
     qy_chunk_resize_free(c, front);
     qy_chunk_set_foot(c, front);
     QY_PROBE(BLOCK, SPLIT, at, qy_chunk_size(at));
@@ -106,7 +106,7 @@ static size_t more_in(const struct qy_request *r, size_t bytes)
 
 static bool is_purged(const struct qy_chunk *c)
 {
-    return (c->size & QY_AGE_TAGS) == QY_PURGED;
+    return (qy_chunk_word(c) & QY_AGE_TAGS) == QY_PURGED;
 }
 
 /* What begins here, behind a chunk in use, becomes a block for the stash. */
@@ -270,7 +270,7 @@ static void *take_top(struct qy_arena *a, struct qy_request *r)
     if (qy_arena_top_size(a) < needed(r) + QY_MIN_CHUNK)
         return NULL;
     struct qy_chunk *front = a->top;
-    a->top = block_in(front, r);
+    qy_store_plain(&a->top, block_in(front, r));
     if (a->top != front)
         file_front_locked(a, front, a->top);
     size_t more = more_in_top(a, r), bytes = r->size * (1 + more);
@@ -304,7 +304,7 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
 static bool is_large(const struct qy_request *r)
 {
     size_t size = qy_options.classic ? needed(r) : qy_max(r->size, r->alignment);
-    return size >= qy_options.mmap_threshold;
+    return size >= qy_load_relaxed(&qy_options.mmap_threshold);
 }
 
 /*

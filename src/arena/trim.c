@@ -20,7 +20,7 @@ void qy_arena_purge_marks_locked(struct qy_arena *a)
 static void shrunk(struct qy_arena *a, size_t bytes)
 {
     qy_count_add(&a->system_bytes, -bytes);
-    a->top_end -= bytes;
+    qy_store_plain(&a->top_end, a->top_end - bytes);
     QY_PROBE(TOP, TRIMMED, a->top_end, bytes);
     qy_chunk_resize_free(a->top, qy_chunk_size(a->top) - bytes);
     a->clean_from = qy_min(a->clean_from, (uintptr_t)a->top_end);
@@ -53,7 +53,7 @@ static bool delete_empty_subheap_locked(struct qy_arena *a, size_t pad)
     qy_subheap_delete(heap);
     a->marked_to = NULL; /* went with it */
     a->heap = prev;
-    qy_chunk_set_free(fence, QY_MIN_CHUNK, fence->size & QY_PREV_INUSE);
+    qy_chunk_set_free(fence, QY_MIN_CHUNK, qy_chunk_word(fence) & QY_PREV_INUSE);
     qy_chunk_mark_free(fence);
     struct qy_chunk *top = fence;
     if (before) {
@@ -99,7 +99,7 @@ void qy_arena_trim_if_due_locked(struct qy_arena *a)
 {
     if (qy_options.decay)
         return; /* top is given back by time, not by size: see qy_arena_tick */
-    if (qy_arena_top_size(a) >= qy_options.trim_threshold)
+    if (qy_arena_top_size(a) >= qy_load_relaxed(&qy_options.trim_threshold))
         qy_arena_trim_top_locked(a, qy_options.top_pad);
 }
 
@@ -134,7 +134,7 @@ static bool purge_bins_locked(struct qy_arena *a)
 
 static void set_age(struct qy_chunk *c, size_t age)
 {
-    c->size = (c->size & ~QY_AGE_TAGS) | age;
+    qy_store_plain(&c->size, (qy_chunk_word(c) & ~QY_AGE_TAGS) | age);
 }
 
 /* A large chunk costs the kernel as much as many small ones. */
@@ -143,7 +143,7 @@ static void set_age(struct qy_chunk *c, size_t age)
 /* False: it is due, but no call is left. */
 static bool purge_if_due(struct qy_arena *a, struct qy_chunk *c, unsigned *most)
 {
-    if ((c->size & QY_AGE_TAGS) != QY_PURGE_DUE)
+    if ((qy_chunk_word(c) & QY_AGE_TAGS) != QY_PURGE_DUE)
         return true;
     if (*most == 0)
         return false;
@@ -162,7 +162,7 @@ static bool sweep_bin_locked(struct qy_arena *a, unsigned bin, bool grow_older, 
     unsigned chunks = 0;
     bool all = true;
     for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL; chunks++) {
-        size_t age = c->size & QY_AGE_TAGS;
+        size_t age = qy_chunk_word(c) & QY_AGE_TAGS;
         if (grow_older && age <= QY_SEEN_FREE)
             set_age(c, age ? QY_PURGE_DUE : QY_SEEN_FREE);
         all &= purge_if_due(a, c, most);
@@ -209,7 +209,7 @@ static size_t cut_top_locked(struct qy_arena *a, size_t bytes)
 static void look_at_bin_locked(struct qy_arena *a, unsigned bin, struct qy_use *use)
 {
     for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL;) {
-        size_t age = c->size & QY_AGE_TAGS;
+        size_t age = qy_chunk_word(c) & QY_AGE_TAGS;
         use->bytes += qy_chunk_size(c);
         use->idle += age == QY_SEEN_FREE || age == QY_PURGE_DUE ? qy_chunk_size(c) : 0;
         if (age != QY_PURGED)

@@ -27,7 +27,7 @@ QY_INLINE bool prev_sound(const struct qy_chunk *c, size_t word)
 {
     if (word & QY_PREV_INUSE)
         return true;
-    size_t size = c->prev_size;
+    size_t size = qy_load_plain(&c->prev_size);
     struct qy_chunk *prev = qy_chunk_at((struct qy_chunk *)c, -size);
     return (size & QY_TAG_BITS) == 0 && qy_place_free(qy_place_of(prev)) && qy_chunk_size(prev) == size;
 }
@@ -61,7 +61,7 @@ static struct qy_arena *arena_if_sound(const void *mem)
     if (QY_UNLIKELY(!(next_word & QY_PREV_INUSE) || !qy_word_seal_holds(next, next_word)))
         return NULL;
     bool next_inuse = qy_place_inuse(next_place);
-    if (!next_inuse && next == a->top)
+    if (!next_inuse && next == qy_load_plain(&a->top))
         return qy_top_sound(a, next_word) ? a : NULL;
     if (QY_UNLIKELY(next_inuse && !tags_sound(a, next_word)))
         return NULL;
@@ -71,11 +71,11 @@ static struct qy_arena *arena_if_sound(const void *mem)
 /* The size word behind a block. */
 static bool next_sound(const struct qy_arena *a, const struct qy_chunk *next)
 {
-    size_t word = next->size, size = qy_word_size(word);
+    size_t word = qy_chunk_word(next), size = qy_word_size(word);
     if (!(word & QY_PREV_INUSE) || !qy_word_seal_holds(next, word))
         return false;
     if (!qy_chunk_inuse(next))
-        return next == a->top ? qy_top_sound(a, word) : qy_chunk_has_size(next, size);
+        return next == qy_load_plain(&a->top) ? qy_top_sound(a, word) : qy_chunk_has_size(next, size);
     bool fencepost = size == QY_ALIGNMENT; /* nothing behind it */
     return tags_sound(a, word) && (fencepost || qy_chunk_has_size(next, size));
 }
@@ -100,7 +100,7 @@ static QY_COLD struct qy_arena *look_closely(const void *mem)
         return NULL;
     qy_lock(&a->lock);
     bool block = ((uintptr_t)mem & QY_TAG_BITS) == 0 && qy_chunk_inuse(c);
-    size_t word = block ? c->size : 0; /* else it may not even be there */
+    size_t word = block ? qy_chunk_word(c) : 0; /* else it may not even be there */
     bool itself = block && tags_sound(a, word) && qy_word_seal_holds(c, word) &&
                   qy_chunk_has_size(c, qy_word_size(word)) && prev_sound(c, word);
     bool taken = itself && is_the_programs(c, word);

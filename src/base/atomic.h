@@ -5,10 +5,31 @@
 #ifndef QY_BASE_ATOMIC_H
 #define QY_BASE_ATOMIC_H
 
+#if defined(__SANITIZE_THREAD__)
+#define QY_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define QY_TSAN 1
+#endif
+#endif
+
 #define qy_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define qy_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define qy_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define qy_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+/*
+ * As relaxed, of an aligned word or part of one; but the compiler may fold it into the instruction that needs it, or
+ * read twice, which it does with no atomic. So these are for hot paths, and for who does not mind which of two values
+ * he sees. ThreadSanitizer is told what they are meant as.
+ */
+#ifdef QY_TSAN
+#define qy_load_plain(p) qy_load_relaxed(p)
+#define qy_store_plain(p, v) qy_store_relaxed((p), (v))
+#else
+#define qy_load_plain(p) (*(p))
+#define qy_store_plain(p, v) ((void)(*(p) = (v)))
+#endif
 
 #define qy_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define qy_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)

@@ -178,7 +178,7 @@ static size_t true_size(struct qy_chunk *c)
 {
     size_t size = qy_chunk_size(c);
     struct qy_place p = qy_place_of(c);
-    if (!qy_place_free(p) || !qy_place_has_size(p, c, size) || !qy_word_seal_holds(c, c->size) ||
+    if (!qy_place_free(p) || !qy_place_has_size(p, c, size) || !qy_word_seal_holds(c, qy_chunk_word(c)) ||
         qy_chunk_at(c, size)->prev_size != size)
         qy_fatal(QY_CORRUPTED_HEADER, qy_chunk_mem(c), "the size of this free block was written over");
     return size;

@@ -81,14 +81,23 @@ QY_INLINE size_t qy_word_size(size_t word)
     return word & (qy_word_is_sealed(word) ? QY_SEALED_SIZE : ~QY_TAG_BITS);
 }
 
+/*
+ * P changes under the lock of the arena, whoever has the block; who has it changes the upper half without one. So who
+ * reads the word must want nothing of it that another may just change.
+ */
+QY_INLINE size_t qy_chunk_word(const struct qy_chunk *c)
+{
+    return qy_load_plain(&c->size);
+}
+
 QY_INLINE size_t qy_chunk_size(const struct qy_chunk *c)
 {
-    return qy_word_size(c->size);
+    return qy_word_size(qy_chunk_word(c));
 }
 
 QY_INLINE size_t qy_chunk_tags(const struct qy_chunk *c)
 {
-    return c->size & QY_TAG_BITS;
+    return qy_chunk_word(c) & QY_TAG_BITS;
 }
 
 QY_INLINE struct qy_chunk *qy_chunk_next(struct qy_chunk *c)
@@ -98,7 +107,7 @@ QY_INLINE struct qy_chunk *qy_chunk_next(struct qy_chunk *c)
 
 QY_INLINE bool qy_chunk_prev_inuse(const struct qy_chunk *c)
 {
-    return (c->size & QY_PREV_INUSE) != 0;
+    return (qy_chunk_word(c) & QY_PREV_INUSE) != 0;
 }
 
 QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags, uint32_t mark)
@@ -106,7 +115,7 @@ QY_INLINE void qy_chunk_set_head(struct qy_chunk *c, size_t size, size_t tags, u
     size_t word = size | tags;
     if (size < qy_seals.below)
         word = qy_word_of_seal(qy_seal(&qy_seals, (uintptr_t)c, word), word, mark);
-    c->size = word;
+    qy_store_plain(&c->size, word);
 }
 
 /* Of a free chunk, or one that is in no list; tags: P, age. */
@@ -126,12 +135,12 @@ QY_INLINE void qy_chunk_set_used(struct qy_chunk *c, size_t size, size_t tags)
 /* A block becomes larger or smaller. */
 QY_INLINE void qy_chunk_resize_used(struct qy_chunk *c, size_t size)
 {
-    qy_chunk_set_used(c, size, c->size & (QY_PREV_INUSE | QY_NON_MAIN_ARENA));
+    qy_chunk_set_used(c, size, qy_chunk_word(c) & (QY_PREV_INUSE | QY_NON_MAIN_ARENA));
 }
 
 QY_INLINE void qy_chunk_resize_free(struct qy_chunk *c, size_t size)
 {
-    qy_chunk_set_free(c, size, c->size & (QY_PREV_INUSE | QY_AGE_TAGS));
+    qy_chunk_set_free(c, size, qy_chunk_word(c) & (QY_PREV_INUSE | QY_AGE_TAGS));
 }
 
 /*
@@ -142,8 +151,9 @@ QY_INLINE void qy_chunk_set_prev_inuse(struct qy_chunk *c, bool inuse)
 {
     uint8_t *low = (uint8_t *)&c->size; /* little-endian, as all machines that Quarry runs on */
     if (qy_chunk_prev_inuse(c) != inuse)
-        qy_store_relaxed(
-            low, *low ^ (uint8_t)(qy_word_is_sealed(c->size) ? QY_PREV_INUSE | QY_PREV_FREE : QY_PREV_INUSE));
+        qy_store_relaxed(low,
+                         *low ^ (uint8_t)(qy_word_is_sealed(qy_chunk_word(c)) ? QY_PREV_INUSE | QY_PREV_FREE
+                                                                              : QY_PREV_INUSE));
 }
 
 /*
@@ -165,14 +175,14 @@ QY_INLINE bool qy_word_seal_holds(const struct qy_chunk *c, size_t word)
 /* No chunk begins here any more. */
 QY_INLINE void qy_chunk_void(struct qy_chunk *c)
 {
-    if (qy_word_is_sealed(c->size))
-        c->size = 0;
+    if (qy_word_is_sealed(qy_chunk_word(c)))
+        qy_store_plain(&c->size, 0);
 }
 
 /* Tells the chunk after a free chunk of `size` bytes how large it is (M-03). */
 QY_INLINE void qy_chunk_set_foot(struct qy_chunk *c, size_t size)
 {
-    qy_chunk_at(c, size)->prev_size = size;
+    qy_store_plain(&qy_chunk_at(c, size)->prev_size, size);
 }
 
 /*

@@ -33,7 +33,7 @@ QY_INLINE char *cell_at(const struct qy_run *run, unsigned index)
 
 static void set_carved(struct qy_run *run, uint16_t pages)
 {
-    run->carved = (uint16_t)(run->carved | pages);
+    qy_store_plain(&run->carved, (uint16_t)(run->carved | pages));
     run->stale = (uint16_t)(run->stale & ~pages);
 }
 
@@ -93,7 +93,7 @@ static bool is_available(const struct qy_run *run, unsigned index)
     unsigned from = (unsigned)(header >> qy_page_shift),
              to = (unsigned)((header + k->stride) >> qy_page_shift);
     unsigned pages = (2u << to) - (1u << from);
-    return (run->carved & pages) == pages;
+    return (qy_load_plain(&run->carved) & pages) == pages; /* of a block in use, none of these changes */
 }
 
 /* The headers that lie in a page: `from` to below `to`; the last of a run closes its last cell off. */
@@ -195,7 +195,7 @@ static void forget_page(struct qy_run *run, unsigned page)
             run->available--;
         }
     }
-    run->carved = (uint16_t)(run->carved & ~(1u << page));
+    qy_store_plain(&run->carved, (uint16_t)(run->carved & ~(1u << page)));
     run->stale = (uint16_t)(run->stale & ~(1u << page));
 }
 
@@ -323,14 +323,14 @@ unsigned qy_cell_vet(const void *cell)
     unsigned cls = run->cls, index = cell_index(&qy_classes[cls], cell);
     if ((uintptr_t)cell % QY_CELL_UNIT || cls == 0 || index >= run->cells || cell_at(run, index) != cell)
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
-    uint64_t key = qy_class_keys[cls], header = *qy_cell_header((void *)cell);
+    uint64_t key = qy_class_keys[cls], header = qy_load_plain(qy_cell_header((void *)cell));
     if (header == qy_key_when_free(key))
         qy_cell_already_free(cell);
     if (!run->owner || !is_available(run, index))
         qy_fatal(QY_INVALID_POINTER, cell, "no block begins here");
     if (header != key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "the size before this block was written over");
-    if ((uint32_t)*qy_cell_header((char *)cell + qy_classes[cls].stride) != (uint32_t)key)
+    if ((uint32_t)qy_load_plain(qy_cell_header((char *)cell + qy_classes[cls].stride)) != (uint32_t)key)
         qy_fatal(QY_CORRUPTED_HEADER, cell, "this block was written past its end");
     return cls;
 }

@@ -59,7 +59,7 @@ static bool add_locked(struct qy_mapped_entry e)
         qy_mapped.stats.blocks + 1 >= qy_mapped.capacity)
         return false;
     *probe_locked(e.mem) = e;
-    qy_mapped.stats.blocks++;
+    qy_count_add(&qy_mapped.stats.blocks, 1);
     qy_mapped.stats.bytes += e.size + e.before;
     qy_mapped.stats.max_blocks = qy_max(qy_mapped.stats.max_blocks, qy_mapped.stats.blocks);
     qy_mapped.stats.max_bytes = qy_max(qy_mapped.stats.max_bytes, qy_mapped.stats.bytes);
@@ -68,7 +68,7 @@ static bool add_locked(struct qy_mapped_entry e)
 
 static void remove_locked(struct qy_mapped_entry *gone)
 {
-    qy_mapped.stats.blocks--;
+    qy_count_add(&qy_mapped.stats.blocks, -1);
     qy_mapped.stats.bytes -= gone->size + gone->before;
     size_t hole = (size_t)(gone - qy_mapped.entries);
     for (size_t i = hole;;) {
@@ -176,7 +176,8 @@ bool qy_mapped_find(const void *mem)
 static void adapt_thresholds(size_t size)
 {
     static const size_t largest = (size_t)32 << 20;
-    if (!qy_options.dynamic_thresholds || size <= qy_options.mmap_threshold || size > largest)
+    if (!qy_options.dynamic_thresholds || size <= qy_load_relaxed(&qy_options.mmap_threshold) ||
+        size > largest)
         return;
     QY_PROBE(MAPPED, RAISED, 0, size);
     qy_store_relaxed(&qy_options.mmap_threshold, size);

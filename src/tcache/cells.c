@@ -471,7 +471,7 @@ static void *revive(void *cell, unsigned cls)
     uint64_t key = qy_class_keys[cls];
     if (*qy_cell_header(cell) != qy_key_when_free(key))
         qy_fatal(QY_WRITE_AFTER_FREE, cell, "the header of this free block was written over");
-    *qy_cell_header(cell) = key;
+    qy_store_plain(qy_cell_header(cell), key);
     return cell;
 }
 
@@ -558,7 +558,7 @@ static void make_room(struct qy_tcache *t, unsigned cls)
 
 void qy_cell_free(struct qy_tcache *t, void *cell, unsigned cls)
 {
-    *qy_cell_header(cell) = qy_key_when_free(qy_class_keys[cls]);
+    qy_store_plain(qy_cell_header(cell), qy_key_when_free(qy_class_keys[cls]));
     struct qy_stack *stack = t ? qy_class_stack(t, cls) : NULL;
     if (QY_UNLIKELY(!t || !qy_stack_slots(stack))) {
         /*

@@ -107,7 +107,7 @@ QY_INLINE void *qy_power_pop(struct qy_tcache *t, size_t stride)
     uint64_t *cell = t->slots[stack->top - 1];
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)stack->key))
         return NULL;
-    cell[-1] = stack->key;
+    qy_store_plain(&cell[-1], stack->key);
     stack->level += QY_ONE_BLOCK;
     QY_PROBE(TCACHE, TOOK, cell, stride);
     return cell;

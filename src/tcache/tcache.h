@@ -200,7 +200,7 @@ QY_INLINE struct qy_stack *qy_class_stack(struct qy_tcache *t, unsigned cls)
 /* Whether a request is small, and the fast path's. */
 QY_INLINE bool qy_tcache_serves(const struct qy_tcache *t, size_t request)
 {
-    return request < t->request_limit;
+    return request < qy_load_plain(&t->request_limit);
 }
 
 /* The cell that serves `request`, from the top of its stack; NULL: ask the slow path. */
@@ -216,7 +216,7 @@ QY_INLINE void *qy_tcache_pop(struct qy_tcache *t, size_t request)
     uint64_t key = qy_units_stack(t, units)->key;
     if (QY_UNLIKELY((uint32_t)cell[-1] != (uint32_t)key))
         return NULL;
-    cell[-1] = key;
+    qy_store_plain(&cell[-1], key);
     QY_HIDE(units);
     qy_units_stack(t, units)->level += QY_ONE_BLOCK;
     QY_PROBE(TCACHE, TOOK, cell, units * QY_STRIDE_UNIT + QY_CELL_UNIT);
@@ -254,7 +254,7 @@ QY_INLINE bool qy_tcache_vet(const struct qy_tcache *t, const void *mem, size_t 
     if (QY_UNLIKELY(key != ((const uint64_t *)mem)[-1]))
         return false;
     const char *behind = (const char *)mem + said - QY_CELL_HEADER_BYTES;
-    return *(const uint32_t *)behind == (uint32_t)key;
+    return qy_load_plain((const uint32_t *)behind) == (uint32_t)key;
 }
 
 /* Puts a cell onto the stack of its class when it passes, and there is room. False: the slow path finds out why not. */
@@ -264,13 +264,13 @@ QY_INLINE bool qy_tcache_push(struct qy_tcache *t, void *mem)
     if (QY_UNLIKELY(!qy_tcache_vet(t, mem, &stride)))
         return false;
     QY_HIDE(stride);
-    ((uint32_t *)mem)[-1] = 0;
+    qy_store_plain(&((uint32_t *)mem)[-1], 0);
     t->slots[qy_stride_stack(t, stride)->top] = mem;
     QY_HIDE(stride);
     if (QY_UNLIKELY(QY_SUB_BORROWS(qy_stride_stack(t, stride)->level, QY_ONE_BLOCK))) {
         QY_HIDE(stride);
         qy_stride_stack(t, stride)->level += QY_ONE_BLOCK;
-        ((uint64_t *)mem)[-1] = qy_stride_stack(t, stride)->key;
+        qy_store_plain(&((uint64_t *)mem)[-1], qy_stride_stack(t, stride)->key);
         return false;
     }
     QY_PROBE(TCACHE, PUT, mem, stride);
