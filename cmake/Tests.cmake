@@ -1,5 +1,7 @@
 # How tests/CMakeLists.txt turns files into CTest tests.
-enable_language(CXX)
+if(QUARRY_GLIBC)
+  enable_language(CXX)
+endif()
 find_package(Threads REQUIRED)
 
 set(QUARRY_TEST_VARIANTS "default;classic;run_max0;notcache;onearena;tiny" CACHE STRING
@@ -12,7 +14,9 @@ set(variant_conf_onearena "arena_max:1")
 set(variant_conf_tiny "mmap_threshold:4096,trim_threshold:4096,top_pad:0")
 
 # What a script's `builds:` and a program's `not:` line may name.
-if(QUARRY_SANITIZE)
+if(NOT QUARRY_GLIBC)
+  set(this_build musl)
+elseif(QUARRY_SANITIZE)
   set(this_build asan)
 elseif(QUARRY_CHECK)
   set(this_build check)
@@ -24,14 +28,20 @@ endif()
 
 set(tests_dir ${PROJECT_SOURCE_DIR}/tests)
 set(script_env
-  QUARRY_LIB=$<TARGET_FILE:quarry_shared> QUARRY_BIN=$<TARGET_FILE:quarry_command>
+  QUARRY_LIB=$<TARGET_FILE:quarry_shared>
   QUARRY_BUILD=${PROJECT_BINARY_DIR} QUARRY_SOURCE=${PROJECT_SOURCE_DIR}
   QUARRY_CC=${CMAKE_C_COMPILER} QUARRY_CXX=${CMAKE_CXX_COMPILER})
+if(QUARRY_COMMAND)
+  list(APPEND script_env QUARRY_BIN=$<TARGET_FILE:quarry_command>)
+endif()
 if(QUARRY_SANITIZE)
   list(APPEND script_env ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0) # memory is left to exit(2); tests preload
 endif()
 
-add_custom_target(tests DEPENDS quarry_shared quarry_static quarry_command)
+add_custom_target(tests DEPENDS quarry_shared quarry_static)
+if(QUARRY_COMMAND)
+  add_dependencies(tests quarry_command)
+endif()
 
 # Test programs: nothing about malloc may be assumed, folded or warned about by the compiler.
 add_library(quarry_test_flags INTERFACE)
@@ -137,8 +147,11 @@ function(quarry_unit_tests)
 endfunction()
 
 function(quarry_preload_tests)
-  file(GLOB files CONFIGURE_DEPENDS ${tests_dir}/preload/*.c ${tests_dir}/preload/*.cc)
-  foreach(file IN LISTS files)
+  file(GLOB files CONFIGURE_DEPENDS ${tests_dir}/preload/*.c)
+  if(CMAKE_CXX_COMPILER)
+    file(GLOB cxx_files CONFIGURE_DEPENDS ${tests_dir}/preload/*.cc)
+  endif()
+  foreach(file IN LISTS files cxx_files)
     quarry_read_markers(${file})
     if(this_build IN_LIST t_not)
       continue()
@@ -146,6 +159,9 @@ function(quarry_preload_tests)
     get_filename_component(name ${file} NAME_WE)
     add_executable(preload_${name} EXCLUDE_FROM_ALL ${file})
     target_link_libraries(preload_${name} PRIVATE quarry_test_flags)
+    if(NOT QUARRY_GLIBC)
+      target_link_libraries(preload_${name} PRIVATE quarry_shared) # for what their libc does not have at all
+    endif()
     if(NOT t_cmocka EQUAL -1)
       target_link_libraries(preload_${name} PRIVATE cmocka)
     endif()

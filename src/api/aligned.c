@@ -2,13 +2,13 @@
  * Aligned blocks (M-40), with glibc's rules for what an alignment may be.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "api/block.h"
 #include "api/init.h"
 #include "base/bits.h"
 #include "os/pages.h"
+#include "quarry/malloc.h"
 #include "quarry/quarry.h"
 
 static void *take(size_t alignment, size_t size)

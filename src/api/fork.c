@@ -8,13 +8,17 @@
  */
 #include "api/fork.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "arena/arena.h"
+#include "base/kernel.h"
 #include "run/zone.h"
 #include "segment/mapped.h"
 #include "tcache/roster.h"
 
 /*
- * glibc exports these; no header has the last three. Where they are missing, there may be threads, and nothing to hold.
+ * glibc exports these; no header has the last three. Where the last are missing, there is nothing to hold.
  */
 extern char __libc_single_threaded __attribute__((weak));
 void _IO_list_lock(void) __attribute__((weak));
@@ -24,9 +28,17 @@ void _IO_list_resetlock(void) __attribute__((weak));
 /* The locks are held for a fork; of who holds them. */
 static bool held;
 
+/* A folder has a link for itself, one for its name, and one from each folder in it; here, each is a thread. */
+static unsigned threads_by_links(void)
+{
+    struct stat threads;
+    long failed = qy_kernel(SYS_newfstatat, AT_FDCWD, (long)"/proc/self/task", (long)&threads, 0);
+    return failed ? 0 : (unsigned)threads.st_nlink - 2;
+}
+
 bool qy_fork_is_alone(void)
 {
-    return &__libc_single_threaded && __libc_single_threaded;
+    return &__libc_single_threaded ? __libc_single_threaded : threads_by_links() == 1;
 }
 
 void qy_before_fork(void)

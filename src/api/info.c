@@ -3,13 +3,12 @@
  * thread caches are free here, which they are, where glibc counts them as in use.
  */
 #include <errno.h>
-#include <malloc.h>
-#include <stdio.h>
 
 #include "api/init.h"
 #include "base/bits.h"
 #include "base/message.h"
 #include "observe/stats.h"
+#include "quarry/malloc.h"
 #include "segment/mapped.h"
 
 /* Who reads these reports expects the main arena, as libc's always have it. */

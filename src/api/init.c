@@ -1,7 +1,6 @@
 #include "api/init.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "options/options.h"
 #include "os/limits.h"
 #include "os/pages.h"
+#include "quarry/malloc.h"
 #include "run/run.h"
 #include "segment/mapped.h"
 #include "tcache/roster.h"

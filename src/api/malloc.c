@@ -2,11 +2,11 @@
  * malloc, free, calloc, realloc (M-40): the fast path, the slow path behind it, and errno.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/block.h"
+#include "quarry/malloc.h"
 #include "quarry/quarry.h"
 #include "tcache/kept.h"
 

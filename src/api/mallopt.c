@@ -2,11 +2,11 @@
  * mallopt and malloc_trim (M-41).
  */
 #include <limits.h>
-#include <malloc.h>
 
 #include "api/init.h"
 #include "arena/arena.h"
 #include "options/options.h"
+#include "quarry/malloc.h"
 #include "run/zone.h"
 #include "tcache/internal.h"
 #include "tcache/roster.h"

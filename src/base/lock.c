@@ -1,11 +1,12 @@
 #include "base/lock.h"
 
-#include <linux/futex.h>
-
 #include "base/atomic.h"
 #include "base/kernel.h"
 
 enum { FREE, HELD, CONTENDED };
+
+/* As in linux/futex.h, which not every C library brings. */
+enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_PRIVATE_FLAG = 128 };
 
 /* Long enough to outlast a short critical section on another core, short enough to be no loss on one core. */
 #define SPINS 100

@@ -245,6 +245,9 @@ static const struct option *find(struct slice name)
 /* The dynamic linker's: where the process's stack began, with argc, argv and the environment. Not in every libc. */
 extern long *__libc_stack_end __attribute__((weak));
 
+/* By the name that every libc has for it: glibc's header alone says so. */
+extern char **__environ;
+
 static char **environment(void)
 {
     if (getauxval(AT_SECURE))

@@ -125,10 +125,12 @@ void *mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offs
     return (void *)syscall(SYS_mmap, at, bytes, protection, flags, fd, offset);
 }
 
+#ifndef mmap64 /* musl has one of them under both names */
 void *mmap64(void *at, size_t bytes, int protection, int flags, int fd, off64_t offset)
 {
     return mmap(at, bytes, protection, flags, fd, offset);
 }
+#endif
 
 int munmap(void *at, size_t bytes)
 {

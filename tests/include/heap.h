@@ -12,7 +12,7 @@
 #endif
 
 #include <dlfcn.h>
-#include <malloc.h>
+#include <quarry/malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -34,7 +34,7 @@ enum { PROCESSORS_RESULT = 0 };
 #endif
 
 /* At the end of sched_getaffinity(0, bytes, set). */
-static bool processors_answer(pid_t child, size_t count, const __uint64_t *arguments)
+static bool processors_answer(pid_t child, size_t count, const uint64_t *arguments)
 {
     cpu_set_t set;
     processors_registers registers;
@@ -85,6 +85,9 @@ static void processors_be_told(char **argv)
 
 __attribute__((constructor)) static void processors_start(int argc, char **argv)
 {
+#ifndef __GLIBC__
+    return; /* musl hands constructors no arguments */
+#endif
     const char *count = getenv("PROCESSORS");
     int status;
     pid_t child = argc && count && !getenv("PROCESSORS_TOLD") ? fork() : 0;

@@ -168,6 +168,13 @@ __attribute__((format(printf, 1, 2))) static inline void qt_say(const char *form
         _exit(QT_EXIT_SKIPPED); \
     } while (0)
 
+/* Of a case for which another libc lacks something. */
+#ifdef __GLIBC__
+#define QT_GLIBC_ONLY(why) ((void)0)
+#else
+#define QT_GLIBC_ONLY(why) QT_SKIP("not with this libc: " why)
+#endif
+
 /* Whether the program runs under Quarry: some promises are Quarry's own, not every allocator's. */
 static inline bool qt_under_quarry(void)
 {

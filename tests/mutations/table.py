@@ -472,7 +472,7 @@ MUTATIONS = [
     Mutation("M-25", "os/pages.c", "the memory of what cannot be unmapped stays",
              "    if (!qy_pages_unmap(at, bytes))\n        qy_pages_purge(at, bytes);", "    qy_pages_unmap(at, bytes);", one("kernel_fail"), "cannot be unmapped"),
     Mutation("M-34", "api/fork.c", "who has no threads waits for itself",
-             "return &__libc_single_threaded && __libc_single_threaded;", "return false;", one("stress_fork_signal"), "a signal handler forks"),
+             "return &__libc_single_threaded ? __libc_single_threaded : threads_by_links() == 1;", "return false;", one("stress_fork_signal"), "a signal handler forks"),
     Mutation("M-34", "api/fork.c", "fork comes before who has stdio's list",
              "    if (_IO_list_lock)\n        _IO_list_lock();", "    (void)_IO_list_lock;", one("stress_fork_signal"), "flushes all streams"),
     Mutation("M-34", "api/fork.c", "the child keeps the thread caches' locks",

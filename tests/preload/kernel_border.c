@@ -1,3 +1,4 @@
+/* not: musl */
 /*
  * Neighbours: memory that the program itself takes at the borders of the allocator's, by sbrk, brk and mmap, before
  * its first request, between requests and from other threads (M-20). The allocator must neither use it nor be stopped

@@ -4,7 +4,7 @@
  */
 #include "qtest.h"
 
-#include <malloc.h>
+#include <quarry/malloc.h>
 
 #include "pattern.h"
 

@@ -7,7 +7,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <malloc.h>
+#include <quarry/malloc.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 

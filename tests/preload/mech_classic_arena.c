@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * Arenas as ptmalloc has them (M-30..M-34, E-8): A bit, sub-heaps found by masking, quota and sharing, reuse after a

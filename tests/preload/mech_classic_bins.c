@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * The bins of an arena as ptmalloc has them: fast, unsorted, small, large, binmap, top, last remainder, consolidation

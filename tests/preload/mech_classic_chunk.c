@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * Chunks as ptmalloc has them, read raw: header, bits, reuse of space, links, splitting, coalescing (M-01..M-06), and

@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * Memory from the kernel as ptmalloc takes and returns it: the break, mappings, thresholds, trimming, laziness

@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * glibc's own knobs, by what they do to the heap: MALLOC_* in the environment, GLIBC_TUNABLES, mallopt (M-41, M-42).

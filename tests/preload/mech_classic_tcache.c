@@ -1,3 +1,4 @@
+/* not: musl */
 /* variants: classic */
 /*
  * The thread cache as ptmalloc has it (M-10, E-6, E-7): which blocks it keeps, how many, in which order, and what

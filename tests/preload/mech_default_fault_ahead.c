@@ -5,7 +5,7 @@
  */
 #include "mech_maps.h"
 
-#include <malloc.h>
+#include <quarry/malloc.h>
 #include <sys/syscall.h>
 
 #ifndef MADV_POPULATE_WRITE

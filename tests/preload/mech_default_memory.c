@@ -332,16 +332,19 @@ static void *without_mappings(void *size)
 
 QTEST("a thread whose arena can get nothing more is served by another: medium blocks (M-31)")
 {
+    QT_GLIBC_ONLY("the break does not move");
     thread_end(thread_start(without_mappings, (void *)(uintptr_t)(40 * K)));
 }
 
 QTEST("a thread whose arena can get nothing more is served by another: small blocks (M-31)")
 {
+    QT_GLIBC_ONLY("the break does not move");
     thread_end(thread_start(without_mappings, (void *)(uintptr_t)600));
 }
 
 QTEST("a thread that can map nothing gets even large blocks, from the break (M-31, M-21)")
 {
+    QT_GLIBC_ONLY("the break does not move");
     thread_end(thread_start(without_mappings, (void *)(uintptr_t)(3 * M)));
 }
 
@@ -355,6 +358,7 @@ static void *without_even_an_arena(void *context)
 
 QTEST("a thread that cannot make an arena of its own uses another (M-31)")
 {
+    QT_GLIBC_ONLY("the break does not move");
     if (!qt_under_quarry())
         QT_SKIP("glibc returns NULL");
     thread_end(thread_start(without_even_an_arena, NULL));
@@ -408,6 +412,7 @@ static long faults_of_starting(char **environment)
 
 QTEST("a process that does nothing starts with few page faults more than under libc (decision 0023)")
 {
+    QT_GLIBC_ONLY("the programs here are of another libc");
     char *none[] = {NULL};
     long with = faults_of_starting(environ), without = faults_of_starting(none);
     QT_CHECKF(with <= without + 20, "%ld faults, %ld without Quarry", with, without);
@@ -433,6 +438,7 @@ static long resident_kib_of(const char *part, const char *kind)
 
 QTEST("what few processes run of the library is resident in few (decision 0023)")
 {
+    QT_GLIBC_ONLY("the programs here are of another libc");
 #if QY_CHECK
     QT_SKIP("with the invariant walkers in, the rest is larger than a window");
 #endif

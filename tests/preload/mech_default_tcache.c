@@ -7,8 +7,8 @@
 #include "mech_maps.h"
 #include "mech_opaque.h"
 
-#include <malloc.h>
 #include <pthread.h>
+#include <quarry/malloc.h>
 
 enum { K = 1024 };
 

@@ -7,6 +7,7 @@
 #define MECH_OPAQUE_H
 
 #include "heap.h"
+#include <sched.h> /* musl's declares some of them again */
 
 #define malloc(n) heap.malloc(n)
 #define free(p) heap.free(p)

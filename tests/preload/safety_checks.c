@@ -4,7 +4,7 @@
  * the other, so they do not notice when one is gone; these do.
  */
 /* variants: classic */
-/* not: check */
+/* not: check musl */
 #include "mech_heap.h"
 #include "safety.h"
 

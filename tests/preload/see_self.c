@@ -5,7 +5,7 @@
 #include "qtest.h"
 
 #include <dlfcn.h>
-#include <malloc.h>
+#include <quarry/malloc.h>
 #include <quarry/walk.h>
 
 static unsigned char memory[QUARRY_WALK_MEMORY] __attribute__((aligned(QUARRY_WALK_ALIGNMENT)));

@@ -173,7 +173,7 @@ static void key_destructor(void *value)
     free(other);
 }
 
-extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *) __attribute__((weak)); /* not in musl */
 extern void *__dso_handle;
 
 static void thread_local_destructor(void *value)
@@ -188,7 +188,8 @@ static void thread_local_destructor(void *value)
 
 static void *with_destructors(void *context)
 {
-    __cxa_thread_atexit_impl(thread_local_destructor, malloc(100), &__dso_handle);
+    if (__cxa_thread_atexit_impl)
+        __cxa_thread_atexit_impl(thread_local_destructor, malloc(100), &__dso_handle);
     for (int i = 0; i < 3; i++) {
         uintptr_t *round = malloc(100);
         *round = PTHREAD_DESTRUCTOR_ITERATIONS +

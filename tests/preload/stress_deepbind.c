@@ -1,4 +1,5 @@
 /* timeout: 120 */
+/* not: musl */
 /*
  * A library opened with RTLD_DEEPBIND looks for malloc and free in its own libc first. Its blocks and the program's are
  * one heap all the same, whoever frees them (M-40, M-50). The library is this file again (plugin.h).
@@ -6,7 +7,7 @@
 #ifdef PLUGIN
 
 #include <dlfcn.h>
-#include <malloc.h>
+#include <quarry/malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>

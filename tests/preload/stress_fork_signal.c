@@ -108,6 +108,7 @@ static void *allocate_with_stream(void *stream)
 
 QTEST("fork while one thread allocates with a stream and another flushes all streams (M-34)")
 {
+    QT_GLIBC_ONLY("its list of streams cannot be held first");
     FILE *stream = fopen("/dev/null", "w");
     QT_CHECK(stream != NULL);
     pthread_t flushing = thread_start(flush_all, NULL),

@@ -2,7 +2,7 @@
 /* not: asan */
 #include "internals.h"
 
-#include <malloc.h>
+#include <quarry/malloc.h>
 
 #include "run/run.h"
 #include "tcache/tcache.h"
