@@ -464,6 +464,82 @@ EOF
     done
 }
 
+@test "tables that lead to more than there is end a look soon, with a finding that says so" {
+    cat >endless.c <<'EOF'
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "arena/arena.h"
+#include "observe/layout.h"
+#include "segment/mapped.h"
+#include "segment/subheap.h"
+#include "tcache/tcache.h"
+/* 256 times 64 MiB, or all the granules that there can be, have the marks of one. */
+static void repeat_granule(bool all)
+{
+    struct qy_granule_leaf **root = (void *)quarry_layout.granules;
+    uintptr_t heap = (uintptr_t)((const struct qy_arena *)quarry_layout.main_arena)->brk.first;
+    struct qy_granule_leaf *leaf = root[heap >> QY_LEAF_SHIFT];
+    struct qy_granule *granule = leaf->granules[(heap >> QY_GRANULE_SHIFT) % QY_LEAF_ENTRIES];
+    memset(granule->marks, 0xff, sizeof granule->marks);
+    for (size_t i = 0; i < (all ? QY_LEAF_ENTRIES : 256); i++)
+        leaf->granules[i] = granule;
+    for (size_t i = 0; all && i < QY_ROOT_ENTRIES; i++)
+        root[i] = leaf;
+}
+static void chain_caches(void)
+{
+    struct qy_tcache **first = (void *)quarry_layout.caches, *cache = *first;
+    size_t count = 300000;
+    char *many = mmap(NULL, (count + 1000) * 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct qy_tcache *next = (void *)(many + i * 64);
+        next->stacks[0].key = cache->stacks[0].key;
+        next->next = (void *)(many + (i + 1) * 64);
+    }
+    *first = (void *)many;
+}
+static void enlarge_register(void)
+{
+    struct qy_mapped_register *mapped = (void *)quarry_layout.mapped;
+    mapped->capacity = (size_t)1 << 32;
+    mapped->entries = mmap(NULL, mapped->capacity * sizeof *mapped->entries, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+int main(int count, char **words)
+{
+    for (size_t i = 0; i < 1000; i++)
+        malloc(5000);
+    if (count < 2)
+        return 1;
+    switch (*words[1]) {
+    case 's':
+    case 'a':
+        repeat_granule(*words[1] == 'a');
+        break;
+    case 'c':
+        chain_caches();
+        break;
+    default:
+        enlarge_register();
+    }
+    if (write(1, "ready\n", 6) != 6)
+        return 1;
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -I"$QUARRY_SOURCE/src" -o endless endless.c -L"$QUARRY_BUILD/lib" -lquarry \
+        -Wl,-rpath,"$QUARRY_BUILD/lib"
+    for about in some all caches register; do
+        start ./endless $about
+        run timeout 20 "$quarry" stat "$pid"
+        [ "$status" -eq 1 ]
+        [[ $output == *"limit: "*"lead to more than there is"* ]]
+        kill "$pid"
+    done
+}
+
 @test "a file that a process mapped to write to is not read by who looks" {
     cat >filemap.c <<'EOF'
 #include <fcntl.h>

@@ -3,6 +3,7 @@
 #define QUARRY_CAPTURE_H
 
 #include "model.h"
+#include "ration.h"
 
 struct capture_options {
     bool whole; /* headers of all blocks too, however large the heap is */
@@ -24,7 +25,7 @@ const char *capture_process_gone(int pid); /* why there is none to be looked at;
 int capture_core(const char *command, const char *path, int fd, struct model *m);
 
 /* The walk, with the descriptor at `layout`; complains with what `target` is called. */
-int capture_walk(const char *command, const char *target, quarry_read *read, void *context, uint64_t layout,
+int capture_walk(const char *command, const char *target, struct ration *ration, uint64_t layout,
                  struct model *m);
 
 /* Which cache each thread uses, by its thread pointer. */

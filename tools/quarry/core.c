@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PAGE ((uint64_t)4096)
+
 struct piece {
     uint64_t from, bytes; /* that are in the file */
     uint64_t offset;
@@ -27,7 +29,9 @@ struct core {
     uint64_t size;
     struct piece *pieces; /* by address */
     size_t count;
-    bool cut_off; /* the file ends before its segments do */
+    bool cut_off;        /* the file ends before its segments do */
+    unsigned char *read; /* a bit for each page of the file: the walk was there */
+    uint64_t read_bytes; /* of these pages */
 };
 
 static int by_address(const void *a, const void *b)
@@ -51,18 +55,33 @@ static const struct piece *find_piece(const struct core *core, uint64_t address)
                : NULL;
 }
 
+static void note_read(struct core *core, uint64_t offset, size_t length)
+{
+    for (uint64_t page = offset / PAGE; page <= (offset + length - 1) / PAGE; page++) {
+        unsigned char bit = (unsigned char)(1u << page % 8);
+        core->read_bytes += core->read[page / 8] & bit ? 0 : PAGE;
+        core->read[page / 8] |= bit;
+    }
+}
+
 static size_t read_core(void *context, uint64_t address, void *buffer, size_t length)
 {
-    const struct core *core = context;
+    struct core *core = context;
     size_t done = 0;
     const struct piece *p;
     while (done < length && (p = find_piece(core, address + done)) != NULL) {
         uint64_t inside = address + done - p->from;
         size_t part = p->bytes - inside < length - done ? p->bytes - inside : length - done;
         memcpy((char *)buffer + done, core->bytes + p->offset + inside, part);
+        note_read(core, p->offset + inside, part);
         done += part;
     }
     return done;
+}
+
+static uint64_t read_bytes(const void *core)
+{
+    return ((const struct core *)core)->read_bytes;
 }
 
 /* ---- segments ---- */
@@ -252,7 +271,8 @@ static int walk_core(const char *command, const char *path, struct core *core, s
     if (core->cut_off)
         model_add_finding(m, 0, "truncated", "the core file is cut off: a part of the memory is not in it",
                           false);
-    return capture_walk(command, path, read_core, core, layout, m);
+    struct ration ration = {.read = read_core, .context = core, .there = read_bytes};
+    return capture_walk(command, path, &ration, layout, m);
 }
 
 int capture_core(const char *command, const char *path, int fd, struct model *m)
@@ -265,6 +285,7 @@ int capture_core(const char *command, const char *path, int fd, struct model *m)
     if (bytes == MAP_FAILED)
         return complain(EXIT_FINDING, "%s: %s: %s", command, path, strerror(errno));
     core.bytes = bytes;
+    core.read = allocate(core.size / PAGE / 8 + 1);
     m->source = SOURCE_CORE;
     m->command = copy_text("");
     m->executable = copy_text("");
@@ -273,6 +294,7 @@ int capture_core(const char *command, const char *path, int fd, struct model *m)
         strftime(m->taken_at, sizeof m->taken_at, "%Y-%m-%dT%H:%M:%SZ", &tm);
     int result = walk_core(command, path, &core, m);
     free(core.pieces);
+    free(core.read);
     munmap(bytes, core.size);
     return result;
 }

@@ -44,7 +44,7 @@ struct image {
     unsigned char *memory; /* reserved; used as far as `copies` pages go */
     uint64_t reserved;
     uint32_t copies;
-    uint64_t bytes;
+    uint64_t bytes, zeros; /* known: copied, and of pages that read as zero */
 };
 
 #define RESERVE ((uint64_t)1 << 42)
@@ -82,6 +82,15 @@ uint64_t image_bytes(const struct image *im)
     return im->bytes;
 }
 
+/* Those of the marks of 128 GiB. */
+#define MOST_ZEROS ((uint64_t)2 << 30)
+
+uint64_t image_there(const void *image)
+{
+    const struct image *im = image;
+    return im->bytes + (im->zeros < MOST_ZEROS ? im->zeros : MOST_ZEROS) / 16;
+}
+
 void image_make_room(struct image *im)
 {
     uint64_t from = im->copies * PAGE, to = from + from / 4 + 64 * BLOCK_BYTES;
@@ -109,7 +118,7 @@ void image_forget(struct image *im)
         b->asked &= b->zero == 0;
         b->zero = 0;
     }
-    im->bytes = 0;
+    im->bytes = im->zeros = 0;
 }
 
 /* ---- blocks ---- */
@@ -306,9 +315,10 @@ static void add_block(struct image *im, struct batch *t, size_t number)
     for (unsigned page = 0; page < PAGES_PER_BLOCK; page++) {
         uint16_t lines = b->wanted[page] & (uint16_t)~b->known[page];
         b->wanted[page] = 0;
-        if (b->zero >> page & 1)
+        if (b->zero >> page & 1) {
             b->known[page] |= lines;
-        else if (lines)
+            im->zeros += (unsigned)__builtin_popcount(lines) * LINE;
+        } else if (lines)
             add_page(im, t, b, page, lines);
     }
     b->wants = false;

@@ -40,4 +40,7 @@ size_t image_read(void *image, uint64_t address, void *buffer, size_t length);
 
 uint64_t image_bytes(const struct image *image); /* copied */
 
+/* Also pages that read as zero: a process may map any number of these, so they count up to a limit. */
+uint64_t image_there(const void *image);
+
 #endif

@@ -137,6 +137,24 @@ void model_add_finding(struct model *m, uint64_t address, const char *check, con
     m->findings[m->finding_count++] = (struct finding){address, copy_text(check), copy_text(text), doubtful};
 }
 
+static void free_finding(struct finding *f)
+{
+    free(f->check);
+    free(f->text);
+}
+
+void model_put_finding_first(struct model *m, uint64_t address, const char *check, const char *text)
+{
+    if (m->finding_count == MOST_FINDINGS) {
+        free_finding(&m->findings[--m->finding_count]);
+        m->findings_left_out++;
+    }
+    model_add_finding(m, address, check, text, false);
+    struct finding *last = &m->findings[m->finding_count - 1], first = *last;
+    *last = m->findings[0];
+    m->findings[0] = first;
+}
+
 static void take_finding(void *context, const struct quarry_finding *f)
 {
     model_add_finding(context, f->address, f->check, f->text, f->doubtful);
@@ -415,10 +433,8 @@ void model_free(struct model *m)
     }
     free(m->caches);
     free(m->cache_places);
-    for (size_t i = 0; i < m->finding_count; i++) {
-        free(m->findings[i].check);
-        free(m->findings[i].text);
-    }
+    for (size_t i = 0; i < m->finding_count; i++)
+        free_finding(&m->findings[i]);
     free(m->findings);
     *m = (struct model){0};
 }

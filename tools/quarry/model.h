@@ -137,6 +137,9 @@ struct model {
 void model_free(struct model *m);
 void model_add_finding(struct model *m, uint64_t address, const char *check, const char *text, bool doubtful);
 
+/* What says why others are there, and must not be left out for them. */
+void model_put_finding_first(struct model *m, uint64_t address, const char *check, const char *text);
+
 /* The visitor that fills a model; its context is the model. */
 extern const struct quarry_visitor model_visitor;
 

@@ -27,11 +27,11 @@
 
 static alignas(QUARRY_WALK_ALIGNMENT) unsigned char walk_memory[QUARRY_WALK_MEMORY];
 
-int capture_walk(const char *command, const char *target, quarry_read *read, void *context, uint64_t layout,
+int capture_walk(const char *command, const char *target, struct ration *ration, uint64_t layout,
                  struct model *m)
 {
-    struct quarry_walk walk = {.read = read,
-                               .read_context = context,
+    struct quarry_walk walk = {.read = ration_read,
+                               .read_context = ration,
                                .layout = layout,
                                .visitor = &model_visitor,
                                .visitor_context = m,
@@ -41,8 +41,11 @@ int capture_walk(const char *command, const char *target, quarry_read *read, voi
     enum quarry_walk_status status = quarry_walk(&walk);
     if (status != QUARRY_WALK_DONE)
         return complain(EXIT_FINDING, "%s: %s: %s", command, target, quarry_walk_status_text(status));
+    if (ration->spent)
+        model_put_finding_first(m, layout, "limit",
+                                "the tables of this heap lead to more than there is: not all of it is shown");
     model_join(m);
-    capture_join_threads(m, read, context);
+    capture_join_threads(m, ration->read, ration->context);
     return EXIT_FINE;
 }
 
@@ -129,6 +132,7 @@ static uint64_t find_layout(int pid, int pagemap, const struct maps *maps)
 
 struct plan {
     struct image *image;
+    struct ration ration;
     enum quarry_need depth; /* the last kind that is copied */
     bool rehearsal, busy;
     uint64_t cost[2], end[2]; /* of links alone, and of links and headers: bytes, and some for each piece */
@@ -171,8 +175,9 @@ static enum quarry_need plan_need(void *context, enum quarry_need kind, uint64_t
         count(p, 0, from, to);
     if (kind != QUARRY_NEED_MARKS)
         count(p, 1, from, to);
-    if (kind <= p->depth)
+    if (kind <= p->depth && !p->ration.spent)
         image_want(p->image, from, to);
+    ration_use(&p->ration, 0);
     return p->rehearsal ? QUARRY_NEED_CELLS : p->depth;
 }
 
@@ -189,13 +194,14 @@ static enum quarry_walk_status walk_image(struct plan *p, uint64_t layout,
 {
     const struct quarry_visitor visitor = {
         .heap = plan_heap, .arena = plan_arena, .cache = plan_cache, .need = need};
-    struct quarry_walk walk = {.read = image_read,
-                               .read_context = p->image,
+    struct quarry_walk walk = {.read = ration_read,
+                               .read_context = &p->ration,
                                .layout = layout,
                                .visitor = &visitor,
                                .visitor_context = p,
                                .memory = walk_memory,
                                .memory_bytes = sizeof walk_memory};
+    p->ration = (struct ration){.read = image_read, .context = p->image, .there = image_there};
     p->busy = false;
     memset(p->cost, 0, sizeof p->cost);
     memset(p->end, 0, sizeof p->end);
@@ -283,7 +289,7 @@ static const char *stop_and_copy(struct look *l, bool last, bool *again)
     *again = s.straggles;
     if (!s.straggles) {
         why = copy_standing(l, &s, settled, last || s.foreign);
-        *again = l->m->busy && !last && !s.foreign;
+        *again = l->m->busy && !last && !s.foreign && !l->plan.ration.spent;
         if (!why && !is_still_there(l))
             why = "its memory went away while it was copied";
     }
@@ -532,17 +538,22 @@ static int look_at(const char *command, int pid, int pagemap, const struct captu
     }
     name_the_moment(m);
     m->copied_bytes = image_bytes(l.plan.image);
-    int result = capture_walk(command, name, image_read, l.plan.image, l.layout, m);
+    struct ration ration = {.read = image_read, .context = l.plan.image, .there = image_there};
+    int result = capture_walk(command, name, &ration, l.layout, m);
     image_free(l.plan.image);
     for (size_t i = 0; i < m->thread_count; i++)
         read_thread_name(pid, &m->threads[i]);
     maps_free(&m->maps);
     if (!maps_read(pid, options->smaps, &m->maps))
         return complain_access(command, pid);
-    uint64_t at_most = mapped_bytes(&m->maps); /* or it comes from a register that was written over */
-    for (size_t i = 0; pagemap >= 0 && i < m->segment_count; i++)
-        if (m->segments[i].is.to - m->segments[i].is.from <= at_most)
-            read_pages(pagemap, m, &m->segments[i]);
+    uint64_t left = mapped_bytes(&m->maps); /* or they come from tables that were written over */
+    for (size_t i = 0; pagemap >= 0 && i < m->segment_count; i++) {
+        uint64_t bytes = m->segments[i].is.to - m->segments[i].is.from;
+        if (bytes > left)
+            continue;
+        read_pages(pagemap, m, &m->segments[i]);
+        left -= bytes;
+    }
     return result;
 }
 
