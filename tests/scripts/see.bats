@@ -682,6 +682,43 @@ assert all(caches[t["cache"]]["tid"] == t["tid"] for t in threads)
 EOF
 }
 
+@test "of several copies of Quarry, the one that serves the program is shown, and that there are others" {
+    cat >several.c <<'EOF'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int count, char **words)
+{
+    for (int i = 1; i < count; i++) {
+        void *copy = dlopen(words[i], RTLD_NOW | RTLD_DEEPBIND);
+        void *(*theirs)(size_t) = copy ? (void *(*)(size_t))dlsym(copy, "malloc") : NULL;
+        if (!theirs || (i == 2 && !theirs(5000)))
+            return 1;
+    }
+    for (int i = 0; i < 1000; i++)
+        malloc(5000);
+    printf("%p\n", malloc(1));
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -o several several.c -ldl
+    for copy in 1 2; do cp -L "$QUARRY_LIB" ./copy$copy.so; done
+    for copies in "" ./copy1.so "./copy1.so ./copy2.so"; do
+        # shellcheck disable=SC2086
+        start "$quarry" run -- ./several $copies
+        others=("" "Another copy of Quarry is in this process" "2 other copies of Quarry are in this process")
+        run "$quarry" stat "$pid"
+        kill "$pid"
+        [ "$status" -eq 0 ]
+        [[ $output == *"1,0"??"  in blocks that the program holds"* ]]
+        [[ $output == *"${others[$(wc -w <<<"$copies")]}"* ]]
+        [ -n "$copies" ] || [[ $output != *cop* ]]
+    done
+}
+
 @test "linked and statically linked programs, and a library that was deleted" {
     start ./linked
     "$quarry" stat "$pid" | grep -q live

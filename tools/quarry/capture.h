@@ -24,6 +24,17 @@ int capture_process(const char *command, int pid, const struct capture_options *
 const char *capture_process_gone(int pid); /* why there is none to be looked at; NULL: there is one */
 int capture_core(const char *command, const char *path, int fd, struct model *m);
 
+/* What of several copies of Quarry in a process to look at. */
+struct search {
+    struct ration ration;
+    uint64_t layout; /* of the best so far; 0: there is none */
+    enum { NEVER_USED, NOT_KNOWN, USABLE } worth;
+    unsigned copies; /* that are worth a word */
+};
+
+/* Considers the descriptors that begin in the first `own` of the `bytes` that were copied from `address`. */
+void capture_search(struct search *search, const void *memory, size_t bytes, size_t own, uint64_t address);
+
 /* The walk, with the descriptor at `layout`; complains with what `target` is called. */
 int capture_walk(const char *command, const char *target, struct ration *ration, uint64_t layout,
                  struct model *m);

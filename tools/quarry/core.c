@@ -241,21 +241,18 @@ static const char *read_elf(struct core *core, struct model *m)
 }
 
 /* The descriptor is in a writable segment; which of them were files, a core need not say. */
-static uint64_t find_layout(struct core *core, const struct model *m)
+static uint64_t find_layout(struct core *core, struct model *m)
 {
-    uint64_t found = 0;
+    struct search s = {.ration = {.read = read_core, .context = core, .there = read_bytes}};
     for (size_t i = 0; i < core->count; i++) {
         const struct piece *p = &core->pieces[i];
         const struct map *map = maps_find(&m->maps, p->from);
         if (!map || map->perms[1] != 'w')
             continue;
-        uint64_t layout = quarry_find_layout(core->bytes + p->offset, p->bytes, p->from);
-        if (layout && quarry_check_layout(read_core, core, layout) != QUARRY_WALK_NOT_STARTED)
-            return layout;
-        if (layout)
-            found = layout;
+        capture_search(&s, core->bytes + p->offset, p->bytes, p->bytes, p->from);
     }
-    return found;
+    m->other_copies = s.copies ? s.copies - 1 : 0;
+    return s.layout;
 }
 
 static int walk_core(const char *command, const char *path, struct core *core, struct model *m)

@@ -99,8 +99,9 @@ struct model {
     unsigned stops;      /* how often the process was stopped until nobody was at work in the heap */
     bool busy;           /* somebody was at work in the heap at that moment all the same */
     uint64_t copied_bytes;
-    bool lists_read;   /* bins: order, and which free chunks are still unsorted */
-    bool headers_read; /* of blocks in use: damage to them would have been seen */
+    unsigned other_copies; /* of Quarry in the process */
+    bool lists_read;       /* bins: order, and which free chunks are still unsorted */
+    bool headers_read;     /* of blocks in use: damage to them would have been seen */
     int pid;
     char *command, *executable;
     uint64_t page_bytes;

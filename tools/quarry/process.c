@@ -64,6 +64,72 @@ void capture_join_threads(struct model *m, quarry_read *read, void *context)
     }
 }
 
+/* ---- which of several ---- */
+
+struct use {
+    uint64_t caches, tables; /* how many, and bytes of what says where blocks are */
+};
+
+static void count_cache(void *use, const struct quarry_cache *cache)
+{
+    (void)cache;
+    ((struct use *)use)->caches++;
+}
+
+static enum quarry_need count_tables(void *use, enum quarry_need kind, uint64_t from, uint64_t to)
+{
+    ((struct use *)use)->tables += kind == QUARRY_NEED_MARKS ? to - from : 0;
+    return QUARRY_NEED_MARKS;
+}
+
+static struct use measure_use(const struct ration *ration, uint64_t layout)
+{
+    const struct quarry_visitor visitor = {.cache = count_cache, .need = count_tables};
+    struct ration own = *ration;
+    struct use use = {0};
+    struct quarry_walk walk = {.read = ration_read,
+                               .read_context = &own,
+                               .layout = layout,
+                               .visitor = &visitor,
+                               .visitor_context = &use,
+                               .memory = walk_memory,
+                               .memory_bytes = sizeof walk_memory};
+    quarry_walk(&walk);
+    return use;
+}
+
+/* To more threads; or, to as many, more. */
+static bool serves_more(const struct ration *ration, uint64_t layout, uint64_t than)
+{
+    struct use a = measure_use(ration, layout), b = measure_use(ration, than);
+    return a.caches != b.caches ? a.caches > b.caches : a.tables > b.tables;
+}
+
+static void consider(struct search *s, uint64_t layout)
+{
+    enum quarry_walk_status status = quarry_check_layout(s->ration.read, s->ration.context, layout);
+    int worth = status == QUARRY_WALK_DONE          ? USABLE
+                : status == QUARRY_WALK_NOT_STARTED ? NEVER_USED
+                                                    : NOT_KNOWN;
+    s->copies += worth != NEVER_USED;
+    if (!s->layout || worth > (int)s->worth ||
+        (worth == USABLE && s->worth == USABLE && serves_more(&s->ration, layout, s->layout))) {
+        s->layout = layout;
+        s->worth = worth;
+    }
+}
+
+void capture_search(struct search *s, const void *memory, size_t bytes, size_t own, uint64_t address)
+{
+    size_t at = 0;
+    uint64_t layout;
+    while ((layout = quarry_find_layout((const char *)memory + at, bytes - at, address + at)) != 0 &&
+           layout - address < own) {
+        consider(s, layout);
+        at = layout - address + sizeof(uint64_t);
+    }
+}
+
 /* ---- finding the descriptor ---- */
 
 static size_t read_process(void *context, uint64_t address, void *buffer, size_t length)
@@ -95,12 +161,12 @@ static bool was_written(uint64_t entry)
 #define PAGES_AT_ONCE 4096
 
 /* Searches every page where nothing is known of them. */
-static uint64_t search_map(int pid, int pagemap, const struct map *m)
+static void search_map(int pid, int pagemap, const struct map *m, struct search *s)
 {
     static uint64_t entries[PAGES_AT_ONCE];
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), found = 0, known = 0;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), known = 0;
     char *copy = allocate(2 * page);
-    for (uint64_t at = m->from, i = 0; at < m->to && !found; at += page, i++) {
+    for (uint64_t at = m->from, i = 0; at < m->to; at += page, i++) {
         if (i % PAGES_AT_ONCE == 0) {
             ssize_t got = pread(pagemap, entries, sizeof entries, (off_t)(at / page * sizeof *entries));
             known = got > 0 ? (uint64_t)got / sizeof *entries : 0;
@@ -108,24 +174,9 @@ static uint64_t search_map(int pid, int pagemap, const struct map *m)
         if (i % PAGES_AT_ONCE < known && !was_written(entries[i % PAGES_AT_ONCE]))
             continue;
         uint64_t bytes = m->to - at < 2 * page ? m->to - at : 2 * page; /* it may reach into the next */
-        found = quarry_find_layout(copy, read_process(&pid, at, copy, bytes), at);
+        capture_search(s, copy, read_process(&pid, at, copy, bytes), page, at);
     }
     free(copy);
-    return found;
-}
-
-/* Prefers a library that is in use to one that is only loaded. 0: there is none. */
-static uint64_t find_layout(int pid, int pagemap, const struct maps *maps)
-{
-    uint64_t found = 0;
-    for (size_t i = 0; i < maps->count; i++) {
-        uint64_t layout = may_hold_layout(&maps->list[i]) ? search_map(pid, pagemap, &maps->list[i]) : 0;
-        if (layout && quarry_check_layout(read_process, &pid, layout) != QUARRY_WALK_NOT_STARTED)
-            return layout;
-        if (layout)
-            found = layout;
-    }
-    return found;
 }
 
 /* ---- what must be copied ---- */
@@ -226,6 +277,18 @@ struct look {
     struct model *m;
     struct plan plan;
 };
+
+static uint64_t find_layout(struct look *l, int pagemap)
+{
+    struct model *m = l->m;
+    struct search s = {.ration = {.read = image_read, .context = l->plan.image, .there = image_there}};
+    image_set_live(l->plan.image, true);
+    for (size_t i = 0; i < m->maps.count; i++)
+        if (may_hold_layout(&m->maps.list[i]))
+            search_map(l->pid, pagemap, &m->maps.list[i], &s);
+    m->other_copies = s.copies ? s.copies - 1 : 0;
+    return s.layout;
+}
 
 static void take_threads(struct look *l, const struct stop *s)
 {
@@ -523,14 +586,16 @@ static int look_at(const char *command, int pid, int pagemap, const struct captu
         .pid = pid,
         .m = m,
         .plan = {.depth = options->whole ? QUARRY_NEED_CELLS : QUARRY_NEED_MARKS, .rehearsal = true}};
-    l.layout = find_layout(pid, pagemap, &m->maps);
-    if (!l.layout && !may_read(pid, &m->maps))
-        return complain_access(command, pid);
-    if (!l.layout)
-        return complain_look(command, pid, join_text(m->executable, "runs without Quarry", ' '));
+    l.plan.image = image_new(pid, pagemap, &m->maps);
+    l.layout = find_layout(&l, pagemap);
+    if (!l.layout) {
+        image_free(l.plan.image);
+        return may_read(pid, &m->maps)
+                   ? complain_look(command, pid, join_text(m->executable, "runs without Quarry", ' '))
+                   : complain_access(command, pid);
+    }
     const struct map *data = maps_find(&m->maps, l.layout);
     l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
-    l.plan.image = image_new(pid, pagemap, &m->maps);
     const char *why = rehearse_and_copy(&l, options->whole);
     if (why) {
         image_free(l.plan.image);
