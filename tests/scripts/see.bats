@@ -719,6 +719,29 @@ EOF
     done
 }
 
+@test "a descriptor of another version hides none that is understood, and alone it is named" {
+    cat >newer.c <<'EOF'
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "observe/layout.h"
+struct quarry_layout newer = {{QY_LAYOUT_MAGIC_0, QY_LAYOUT_MAGIC_1}, &newer, QY_LAYOUT_VERSION + 1};
+int main(void)
+{
+    printf("%p\n", malloc(100));
+    fflush(stdout);
+    pause();
+}
+EOF
+    "${QUARRY_CC:-gcc}" -fno-builtin -I"$QUARRY_SOURCE/src" -o newer newer.c
+    start "$quarry" run -- ./newer
+    "$quarry" stat "$pid" | grep "Another copy"
+    kill "$pid"
+    start ./newer
+    one_line 1 "its Quarry is another version" "$quarry" stat "$pid"
+    kill "$pid"
+}
+
 @test "linked and statically linked programs, and a library that was deleted" {
     start ./linked
     "$quarry" stat "$pid" | grep -q live
