@@ -73,6 +73,19 @@ PY
     refuses "s.play:1:11: fork is for thread 1" 'thread 2: fork'
 }
 
+@test "what no option and no variable is called is a script error" {
+    refuses_so() { # START-OF-COMPLAINT LINES...
+        printf '%s\n' "${@:2}" 'a = malloc 1' >s.play
+        run "$QUARRY_BIN" play s.play --check
+        [ "$status" -eq 2 ] || { echo "status $status: $output"; return 1; }
+        [[ ${#lines[@]} -eq 1 && $output == "quarry: $1"* ]] || { echo "said: $output"; return 1; }
+    }
+    refuses_so "s.play:2:3: QUARRY_CONF: unknown option 'nosuch'; known are " 'option tcache_count:3' '  option nosuch:1' 'option other:1'
+    refuses_so "s.play:1:1: QUARRY_CONF: option tcache_count: 'many' is not in the range " 'option tcache_count:many' 'profile default'
+    refuses_so "s.play:1:1: MALLOC_ARENA_MAX: option arena_max: 'many' is not in the range " 'env MALLOC_ARENA_MAX=many'
+    refuses "s.play:1:1: expected env NAME=VALUE" 'env =x' 'a = malloc 1'
+}
+
 @test "terms that are nested without end are a script error" {
     deep=$(printf '%*s' 100000 '')
     refuses "s.play:1:112: nested more than 100 deep" "a = malloc ${deep// /-}1"

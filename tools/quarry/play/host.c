@@ -18,10 +18,11 @@
 /* A call that takes longer than this is not coming back. */
 enum { PATIENCE_MS = 60000 };
 
-static void set_environment(bool classic, char *const *settings, size_t count)
+static void set_environment(bool classic, char *const *settings, size_t count, bool strict)
 {
     char conf[4096];
-    int used = snprintf(conf, sizeof conf, "%s", classic ? "classic:true" : "classic:false");
+    int used = snprintf(conf, sizeof conf, "classic:%s%s", classic ? "true" : "false",
+                        strict ? ",abort_conf:true" : "");
     static const char *const foreign[] = {
         "LD_PRELOAD",        "GLIBC_TUNABLES",         "MALLOC_ARENA_MAX",
         "MALLOC_ARENA_TEST", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
@@ -74,15 +75,16 @@ static void close_pair(const int pair[2])
     close(pair[1]);
 }
 
-bool host_start(struct host *host, const char *path, bool classic, char *const *settings,
-                size_t setting_count)
+/* `strict`: it ends when it does not take a setting. */
+static bool begin(struct host *host, const char *path, bool classic, char *const *settings,
+                  size_t setting_count, bool strict)
 {
     int commands[2], replies[2], messages[2];
     if (pipe2(commands, O_CLOEXEC) || pipe2(replies, O_CLOEXEC) || pipe2(messages, O_CLOEXEC))
         return complain(false, "play: %s", strerror(errno));
     int pid = fork();
     if (pid == 0) {
-        set_environment(classic, settings, setting_count);
+        set_environment(classic, settings, setting_count, strict);
         become_host(path, commands[0], replies[1], messages[1]);
     }
     if (pid < 0) {
@@ -100,12 +102,7 @@ bool host_start(struct host *host, const char *path, bool classic, char *const *
         .pid = pid, .group = pid, .commands = commands[1], .replies = replies[0], .messages = messages[0]};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, &host->pipe_was);
-    struct answer *answer = allocate(sizeof *answer);
-    bool started = host_call(host, &(struct play_command){.call = PLAY_HELLO, .thread = 1}, answer);
-    if (started && *answer->message)
-        complain(0, "play: %s", answer->message); /* an option that the library does not take */
-    free(answer);
-    return started;
+    return true;
 }
 
 /* False with ETIMEDOUT when nothing came for too long, with 0 when nothing can come any more. */
@@ -147,23 +144,35 @@ static void get_message(struct host *host, struct answer *answer)
     answer->message[used] = '\0';
 }
 
-bool host_call(struct host *host, const struct play_command *command, struct answer *answer)
+enum exchange { ANSWERED, LATE, ENDED };
+
+static enum exchange exchange(struct host *host, const struct play_command *command, struct answer *answer)
 {
     bool sent = write(host->commands, command, sizeof *command) == sizeof *command;
     bool got = sent && get(host, &answer->reply, sizeof answer->reply) &&
                answer->reply.events <= QY_PROBE_EVENTS &&
                get(host, answer->events, answer->reply.events * sizeof answer->events[0]);
-    bool late = !got && sent && errno == ETIMEDOUT;
+    enum exchange result = got ? ANSWERED : sent && errno == ETIMEDOUT ? LATE : ENDED;
     get_message(host, answer);
-    if (late)
+    return result;
+}
+
+static bool take_answer(struct host *host, enum exchange result, struct answer *answer)
+{
+    const char *colon = *answer->message ? ": " : "";
+    if (result == LATE)
         return complain(false, "play: no answer of the program under study in %d s%s%s", PATIENCE_MS / 1000,
-                        *answer->message ? ": " : "", answer->message);
-    if (!got)
-        return complain(false, "play: the program under study ended%s%s", *answer->message ? ": " : "",
-                        answer->message);
+                        colon, answer->message);
+    if (result == ENDED)
+        return complain(false, "play: the program under study ended%s%s", colon, answer->message);
     answer->event_count = answer->reply.events;
     host->pid = (int)answer->reply.pid;
     return true;
+}
+
+bool host_call(struct host *host, const struct play_command *command, struct answer *answer)
+{
+    return take_answer(host, exchange(host, command, answer), answer);
 }
 
 void host_end(struct host *host)
@@ -177,6 +186,41 @@ void host_end(struct host *host)
     close(host->messages);
     sigaction(SIGPIPE, &host->pipe_was, NULL); /* what is printed may go to a pipe, too */
     *host = (struct host){0};
+}
+
+static const struct play_command hello = {.call = PLAY_HELLO, .thread = 1};
+
+/* The library says what it does not take, but not which of the settings said it: so they are added one by one. */
+static bool find_refused(const char *path, bool classic, char *const *settings, size_t setting_count,
+                         struct answer *answer, struct refusal *refusal)
+{
+    for (size_t i = 0; i < setting_count && !refusal->why; i++) {
+        struct host host = {0};
+        if (!begin(&host, path, classic, settings, i + 1, true))
+            return false;
+        if (exchange(&host, &hello, answer) == ENDED && *answer->message)
+            *refusal = (struct refusal){.setting = i, .why = copy_text(answer->message)};
+        host_end(&host);
+    }
+    return refusal->why;
+}
+
+bool host_start(struct host *host, const char *path, bool classic, char *const *settings,
+                size_t setting_count, struct refusal *refusal)
+{
+    *refusal = (struct refusal){0};
+    if (!begin(host, path, classic, settings, setting_count, false))
+        return false;
+    struct answer *answer = allocate(2 * sizeof *answer), *of_others = answer + 1;
+    enum exchange result = exchange(host, &hello, answer);
+    bool started = (result == ANSWERED && !*answer->message) ||
+                   !find_refused(path, classic, settings, setting_count, of_others, refusal);
+    if (started)
+        started = take_answer(host, result, answer);
+    if (started && *answer->message)
+        complain(0, "play: %s", answer->message); /* of what it was asked to say */
+    free(answer);
+    return started;
 }
 
 bool host_read(const struct host *host, uint64_t address, void *to, size_t bytes)

@@ -27,9 +27,18 @@ struct answer {
     char message[65536]; /* what it printed; as much as a pipe holds */
 };
 
-/* `path`: play-host; `settings`: NAME=VALUE or key:value, over the profile. False after a line on stderr. */
+/* The first of the settings that the library does not take, and what it says to it. */
+struct refusal {
+    size_t setting;
+    char *why; /* NULL: it takes all of them */
+};
+
+/*
+ * `path`: play-host; `settings`: NAME=VALUE or key:value, over the profile. False after a line on stderr, or with a
+ * refusal.
+ */
 bool host_start(struct host *host, const char *path, bool classic, char *const *settings,
-                size_t setting_count);
+                size_t setting_count, struct refusal *refusal);
 
 /* False after a line on stderr: the host is gone. */
 bool host_call(struct host *host, const struct play_command *command, struct answer *answer);

@@ -204,6 +204,8 @@ static int run_file(const char *path, struct played *played)
         return EXIT_FINE;
     case PLAY_FALSE:
         return EXIT_FINDING;
+    case PLAY_REFUSED:
+        return EXIT_USAGE;
     default:
         return EXIT_OURSELVES;
     }

@@ -253,12 +253,22 @@ static bool keep(struct player *p, const struct statement *s, const uint64_t *ar
 
 /* ---- carrying out ---- */
 
-static bool start(struct player *p, bool classic)
+static enum play_result start(struct player *p, bool classic)
 {
+    const struct script *s = p->script;
+    struct refusal refusal;
     host_end(&p->host);
     p->classic = classic;
     p->variable_count = 0;
-    return host_start(&p->host, p->host_path, classic, p->script->settings, p->script->setting_count);
+    if (host_start(&p->host, p->host_path, classic, s->settings, s->setting_count, &refusal))
+        return PLAY_FINE;
+    if (!refusal.why)
+        return PLAY_BROKEN;
+    const struct place *at = &s->setting_places[refusal.setting];
+    const char *why = strncmp(refusal.why, "quarry: ", 8) == 0 ? refusal.why + 8 : refusal.why;
+    complain(0, "%s:%u:%u: %s", s->path, at->line, at->column, why);
+    free(refusal.why);
+    return PLAY_REFUSED;
 }
 
 static void set_variable(struct player *p, const char *name, uint64_t value)
@@ -307,8 +317,9 @@ static enum play_result do_call(struct player *p, const struct statement *s)
 
 static enum play_result do_restart(struct player *p, const struct statement *s)
 {
-    if (!start(p, s->classic))
-        return PLAY_BROKEN;
+    enum play_result result = start(p, s->classic);
+    if (result != PLAY_FINE)
+        return result;
     memset(&p->answer->reply, 0, sizeof p->answer->reply);
     p->answer->reply.pid = (uint32_t)p->host.pid;
     p->answer->event_count = 0;
@@ -659,8 +670,8 @@ enum play_result play_run(const struct script *script, const char *host, struct 
     *play = (struct play){.script = script};
     struct player p = {
         .script = script, .host_path = host, .play = play, .answer = allocate(sizeof *p.answer)};
-    bool over = !start(&p, script->classic);
-    p.result = over ? PLAY_BROKEN : PLAY_FINE;
+    p.result = start(&p, script->classic);
+    bool over = p.result != PLAY_FINE;
     for (size_t i = 0; i < script->count && !over; i++) {
         const struct statement *s = &script->statements[i];
         enum play_result result = s->kind == EXPECT    ? do_expect(&p, s)
@@ -668,7 +679,7 @@ enum play_result play_run(const struct script *script, const char *host, struct 
                                                        : do_call(&p, s);
         if (result > p.result)
             p.result = result;
-        over = result == PLAY_BROKEN || (result == PLAY_FALSE && s->kind != EXPECT);
+        over = result > PLAY_FALSE || (result == PLAY_FALSE && s->kind != EXPECT);
     }
     host_end(&p.host);
     free(p.answer);

@@ -33,7 +33,7 @@ struct play {
     unsigned checked; /* expectations that held */
 };
 
-enum play_result { PLAY_FINE, PLAY_FALSE, PLAY_BROKEN };
+enum play_result { PLAY_FINE, PLAY_FALSE, PLAY_REFUSED, PLAY_BROKEN };
 
 /* `host`: path of play-host. Everything but PLAY_FINE: after lines on stderr. */
 enum play_result play_run(const struct script *script, const char *host, struct play *play);

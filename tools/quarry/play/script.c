@@ -166,10 +166,17 @@ static void read_step(struct reader *r, struct said *said)
     }
 }
 
-static void add_setting(struct script *s, char *setting)
+static void take_setting(struct reader *r, const char *at, bool option)
 {
+    struct script *s = r->script;
+    char *setting = take_rest(r);
+    const char *end_of_name = strchr(setting, option ? ':' : '=');
+    if (!end_of_name || end_of_name == setting)
+        reader_fail(r, at, "expected %s", option ? "option KEY:VALUE" : "env NAME=VALUE");
     s->settings = grow(s->settings, s->setting_count, sizeof *s->settings);
-    s->settings[s->setting_count++] = setting;
+    s->setting_places = grow(s->setting_places, s->setting_count, sizeof *s->setting_places);
+    s->settings[s->setting_count] = setting;
+    s->setting_places[s->setting_count++] = (struct place){r->number, (unsigned)(at - r->line) + 1};
 }
 
 static void read_covers(struct reader *r)
@@ -201,12 +208,10 @@ static bool read_heading(struct reader *r)
         read_covers(r);
     } else if (r->at = at, take_this(r, "profile")) {
         take_profile(r, &s->classic);
-    } else if (r->at = at, take_this(r, "option") || take_this(r, "env")) {
-        bool option = strncmp(at, "option", 6) == 0;
-        char *setting = take_rest(r);
-        if (!strchr(setting, option ? ':' : '='))
-            reader_fail(r, at, "expected %s", option ? "option KEY:VALUE" : "env NAME=VALUE");
-        add_setting(s, setting);
+    } else if (r->at = at, take_this(r, "option")) {
+        take_setting(r, at, true);
+    } else if (r->at = at, take_this(r, "env")) {
+        take_setting(r, at, false);
     } else {
         r->at = at;
         return false;

@@ -83,6 +83,9 @@ struct script {
     size_t cover_count;
     bool classic;
     char **settings; /* NAME=VALUE for the environment; key:value for QUARRY_CONF */
+    struct place {
+        unsigned line, column; /* from 1 */
+    } * setting_places;
     size_t setting_count;
     struct statement *statements;
     size_t count;
