@@ -242,6 +242,26 @@ assert [e["did"] for e in b["path"] if e["store"] == "mapped"] == ["took"]
 PY
 }
 
+@test "events beyond those that a step keeps are counted, in text and in JSON" {
+    cat >more.c <<'C'
+#include <quarry/probe.h>
+void *sbrk(intptr_t more)
+{
+    quarry_probe_ring()->count += 5000;
+    return (void *)more;
+}
+C
+    "${QUARRY_CC:-gcc}" -shared -fPIC -I"$QUARRY_SOURCE/include" -o more.so more.c
+    printf 'env LD_PRELOAD=./more.so\nsbrk 1\nlook\n' >s.play
+    run "$QUARRY_BIN" play s.play --text
+    [ "$(grep -c '^  *[0-9]* gate ' <<<"$output")" -eq 4096 ]
+    [ "$(grep -c 'and 904 more, which were not recorded' <<<"$output")" -eq 1 ]
+    "$QUARRY_BIN" play s.play --text --lang zh | grep -q 904
+    "$QUARRY_BIN" play s.play --json | python3 -c '
+import json, sys
+assert [s["path_left_out"] for s in json.load(sys.stdin)["steps"]] == [904, 0]'
+}
+
 @test "options: wrong usage is one line and exit 2" {
     for words in '--nonsense' '--lang fr page' '-o' '--text' 'a b' '--list page' 'page --explain'; do
         # shellcheck disable=SC2086

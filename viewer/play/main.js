@@ -199,6 +199,7 @@ class Player {
           el('span', { class: `answer${e.found ? ' yes' : ''}` }, asks ? t(e.found ? 'yes' : 'no') : ''),
         );
       }),
+      ...(step.path_left_out ? [el('li', { class: 'none nothing' }, t('notRecorded', { n: step.path_left_out }))] : []),
       ...(step.path.length ? [] : [el('li', { class: 'none nothing' }, t(MALLOC_CALLS.has(step.call) ? 'noEvent' : 'noPath'))]),
     );
   }

@@ -75,6 +75,15 @@ test('the path lights the stores that were asked, in order', async () => {
   assert.deepEqual(faults, []);
 });
 
+test('events that were not recorded are counted', async () => {
+  const { tab, faults } = await open('coalesce');
+  assert.doesNotMatch(await text(tab, '#events'), /not recorded/);
+  await tab.evaluate(() => (window.quarry.play.steps[1].path_left_out = 904));
+  await tab.evaluate(() => window.quarry.go(1));
+  assert.match(await text(tab, '#events li:last-child'), /904 more, which were not recorded/);
+  assert.deepEqual(faults, []);
+});
+
 test('what changed in a header is marked', async () => {
   const { tab, faults } = await open('coalesce');
   await tab.evaluate(() => window.quarry.go(3)); // free a

@@ -116,6 +116,7 @@ static void write_step(struct json *j, const struct play *play, size_t i)
     write_both(j, "outcome", *en.text ? en.text : NULL, *zh.text ? zh.text : NULL);
     write_variables(j, play, i);
     write_path(j, play, i);
+    json_member_number(j, "path_left_out", s->events_left_out);
     write_system_calls(j, s);
     json_key(j, "faults");
     json_open(j, '[');

@@ -18,12 +18,12 @@
 enum { BAR = 72, MOST_ROWS = 40 };
 
 static const struct {
-    const char *path, *heap, *lists, *faults, *step, *empty, *more, *yes, *no, *message, *keys;
+    const char *path, *heap, *lists, *faults, *step, *empty, *more, *not_recorded, *yes, *no, *message, *keys;
 } words[] = {
-    {"path", "heap", "lists", "page faults", "step", "(no chunk yet)", "more", "yes", "no", "printed",
-     "n next, p back, q quit"},
-    {"路径", "堆", "链表", "缺页", "步", "（还没有 chunk）", "其余", "有", "没有", "输出",
-     "n 下一步，p 上一步，q 退出"},
+    {"path", "heap", "lists", "page faults", "step", "(no chunk yet)", "more",
+     "and %" PRIu64 " more, which were not recorded", "yes", "no", "printed", "n next, p back, q quit"},
+    {"路径", "堆", "链表", "缺页", "步", "（还没有 chunk）", "其余", "另有 %" PRIu64 " 个事件没有记录", "有",
+     "没有", "输出", "n 下一步，p 上一步，q 退出"},
 };
 
 static const char *state_letter(unsigned state)
@@ -189,6 +189,11 @@ static void print_path(FILE *out, const struct play *play, size_t i, enum langua
                 !asked              ? ""
                 : tell_answer(s, k) ? words[in].yes
                                     : words[in].no);
+    }
+    if (s->events_left_out) {
+        fputs("      ", out);
+        fprintf(out, words[in].not_recorded, s->events_left_out);
+        fputc('\n', out);
     }
 }
 

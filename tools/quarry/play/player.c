@@ -240,6 +240,8 @@ static bool keep(struct player *p, const struct statement *s, const uint64_t *ar
     step->event_count = p->answer->event_count;
     step->events = allocate((step->event_count + 1) * sizeof *step->events);
     memcpy(step->events, p->answer->events, step->event_count * sizeof *step->events);
+    if (step->event_count == QY_PROBE_EVENTS)
+        step->events_left_out = step->reply.happened - QY_PROBE_EVENTS;
     if (*p->answer->message)
         step->message = copy_text(p->answer->message);
     struct capture_options whole = {.whole = true};

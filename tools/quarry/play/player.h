@@ -15,7 +15,8 @@ struct step {
     struct play_reply reply;
     struct qy_probe_event *events;
     size_t event_count;
-    uint64_t *faults; /* pages of the heap that became resident */
+    uint64_t events_left_out; /* there were so many more */
+    uint64_t *faults;         /* pages of the heap that became resident */
     size_t fault_count;
     char *message; /* NULL: nothing was printed */
     struct written_over {
