@@ -113,3 +113,22 @@ EOF
     run ./dev help
     [ "$status" -eq 0 ]
 }
+
+@test "dev: a compiler that is not there is said, unless it is one that can be installed" {
+    cd "$QUARRY_SOURCE"
+    printf '#!/bin/sh\necho "$*" >>"%s/installed"\nexit 1\n' "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/apt-get"
+    chmod +x "$BATS_TEST_TMPDIR/apt-get"
+    PATH=$BATS_TEST_TMPDIR:$PATH
+    for compiler in nosuch gcc-x clang-1x /nowhere/gcc; do
+        CC=$compiler run ./dev build
+        [ "$status" -eq 2 ]
+        [ "$output" = "dev: there is no compiler '$compiler'" ]
+    done
+    CC='gcc -m64' run ./dev build
+    [ "$status" -eq 2 ]
+    [ "$output" = "dev: CC is the name of a compiler, without options: not 'gcc -m64'" ]
+    [ ! -e "$BATS_TEST_TMPDIR/installed" ]
+    CC=gcc-99 run ./dev build
+    [ "$status" -eq 2 ]
+    grep -q 'install .* g++-99$' "$BATS_TEST_TMPDIR/installed"
+}
