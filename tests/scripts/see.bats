@@ -756,6 +756,18 @@ EOF
     start "$quarry" run -- ./sleeper
 }
 
+@test "a static program with a line break in its name is looked at once" {
+    [ -x static ] || skip "no static libc here"
+    cp static $'line\nbreak'
+    start $'./line\nbreak'
+    "$quarry" snapshot --json "$pid" | python3 -c '
+import json, sys
+heap = json.load(sys.stdin)
+assert (heap["stops"], heap["busy"]) == (1, False), (heap["stops"], heap["busy"])'
+    kill "$pid"
+    start "$quarry" run -- ./sleeper
+}
+
 @test "a process that stands already is looked at as it stands" {
     kill -STOP "$pid"
     run --separate-stderr "$quarry" stat "$pid"

@@ -569,6 +569,19 @@ static const char *rehearse_and_copy(struct look *l, bool whole)
     return copy_heap(l);
 }
 
+/* The kernel lists a line break in a path as \012. */
+static bool is_name_of(const struct map *m, const char *path)
+{
+    const char *name = m->name;
+    for (; *path; path++) {
+        bool breaks = *path == '\n';
+        if (breaks ? strncmp(name, "\\012", 4) != 0 : *name != *path)
+            return false;
+        name += breaks ? 4 : 1;
+    }
+    return !*name;
+}
+
 /* `pagemap`: -1 where it may not be read. */
 static int look_at(const char *command, int pid, int pagemap, const struct capture_options *options,
                    struct model *m)
@@ -595,7 +608,7 @@ static int look_at(const char *command, int pid, int pagemap, const struct captu
                    : complain_access(command, pid);
     }
     const struct map *data = maps_find(&m->maps, l.layout);
-    l.library = data && strcmp(data->name, m->executable) != 0 ? data->name : NULL;
+    l.library = data && !is_name_of(data, m->executable) ? data->name : NULL;
     const char *why = rehearse_and_copy(&l, options->whole);
     if (why) {
         image_free(l.plan.image);
