@@ -538,6 +538,7 @@ EOF
         [[ $output == *"limit: "*"lead to more than there is"* ]]
         kill "$pid"
     done
+    start "$quarry" run -- ./sleeper # for the other tests
 }
 
 @test "a file that a process mapped to write to is not read by who looks" {
@@ -717,6 +718,7 @@ EOF
         [[ $output == *"${others[$(wc -w <<<"$copies")]}"* ]]
         [ -n "$copies" ] || [[ $output != *cop* ]]
     done
+    start "$quarry" run -- ./sleeper # for the other tests
 }
 
 @test "a descriptor of another version hides none that is understood, and alone it is named" {
@@ -740,6 +742,7 @@ EOF
     start ./newer
     one_line 1 "its Quarry is another version" "$quarry" stat "$pid"
     kill "$pid"
+    start "$quarry" run -- ./sleeper # for the other tests
 }
 
 @test "linked and statically linked programs, and a library that was deleted" {

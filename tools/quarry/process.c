@@ -82,13 +82,13 @@ static enum quarry_need count_tables(void *use, enum quarry_need kind, uint64_t 
     return QUARRY_NEED_MARKS;
 }
 
-static struct use measure_use(const struct ration *ration, uint64_t layout)
+/* One ration has to do for all of them: a process may claim to hold any number. */
+static struct use measure_use(struct ration *ration, uint64_t layout)
 {
     const struct quarry_visitor visitor = {.cache = count_cache, .need = count_tables};
-    struct ration own = *ration;
     struct use use = {0};
     struct quarry_walk walk = {.read = ration_read,
-                               .read_context = &own,
+                               .read_context = ration,
                                .layout = layout,
                                .visitor = &visitor,
                                .visitor_context = &use,
@@ -99,7 +99,7 @@ static struct use measure_use(const struct ration *ration, uint64_t layout)
 }
 
 /* To more threads; or, to as many, more. */
-static bool serves_more(const struct ration *ration, uint64_t layout, uint64_t than)
+static bool serves_more(struct ration *ration, uint64_t layout, uint64_t than)
 {
     struct use a = measure_use(ration, layout), b = measure_use(ration, than);
     return a.caches != b.caches ? a.caches > b.caches : a.tables > b.tables;
