@@ -8,9 +8,12 @@
 #include "segment/mapped.h"
 #include "tcache/roster.h"
 
+/* By this name it is this library's, also where another copy of Quarry was loaded before. */
+QY_OURS struct quarry_layout own_layout;
+
 QY_EXPORT struct quarry_layout quarry_layout = {
     .magic = {QY_LAYOUT_MAGIC_0, QY_LAYOUT_MAGIC_1},
-    .self = &quarry_layout,
+    .self = &own_layout,
     .version = QY_LAYOUT_VERSION,
     .bytes = sizeof(struct quarry_layout),
     .shape = QY_LAYOUT_SHAPE,
@@ -27,6 +30,8 @@ QY_EXPORT struct quarry_layout quarry_layout = {
     .library = QUARRY_VERSION,
 };
 
+extern struct quarry_layout own_layout __attribute__((alias("quarry_layout")));
+
 static uintptr_t thread_pointer(void)
 {
 #if defined(__x86_64__)
@@ -40,6 +45,6 @@ static uintptr_t thread_pointer(void)
 
 void qy_layout_init(void)
 {
-    quarry_layout.self_offset = (int64_t)((uintptr_t)&qy_self - thread_pointer());
-    qy_store_release(&quarry_layout.page_bytes, qy_page_bytes); /* publishes all of start-up */
+    own_layout.self_offset = (int64_t)((uintptr_t)&qy_self - thread_pointer());
+    qy_store_release(&own_layout.page_bytes, qy_page_bytes); /* publishes all of start-up */
 }

@@ -454,7 +454,7 @@ int main(int count, char **words)
     pause();
 }
 EOF
-    "${QUARRY_CC:-gcc}" -fno-builtin -I"$QUARRY_SOURCE/src" -o nonsense nonsense.c -L"$QUARRY_BUILD/lib" -lquarry \
+    "${QUARRY_CC:-gcc}" -fPIC -fno-builtin -I"$QUARRY_SOURCE/src" -o nonsense nonsense.c -L"$QUARRY_BUILD/lib" -lquarry \
         -Wl,-rpath,"$QUARRY_BUILD/lib"
     for about in factor caches self mapped; do
         start ./nonsense $about
@@ -529,7 +529,7 @@ int main(int count, char **words)
     pause();
 }
 EOF
-    "${QUARRY_CC:-gcc}" -fno-builtin -I"$QUARRY_SOURCE/src" -o endless endless.c -L"$QUARRY_BUILD/lib" -lquarry \
+    "${QUARRY_CC:-gcc}" -fPIC -fno-builtin -I"$QUARRY_SOURCE/src" -o endless endless.c -L"$QUARRY_BUILD/lib" -lquarry \
         -Wl,-rpath,"$QUARRY_BUILD/lib"
     for about in some all caches register; do
         start ./endless $about
@@ -693,7 +693,7 @@ EOF
 int main(int count, char **words)
 {
     for (int i = 1; i < count; i++) {
-        void *copy = dlopen(words[i], RTLD_NOW | RTLD_DEEPBIND);
+        void *copy = dlopen(words[i], RTLD_NOW | (i == 2 ? RTLD_DEEPBIND : 0));
         void *(*theirs)(size_t) = copy ? (void *(*)(size_t))dlsym(copy, "malloc") : NULL;
         if (!theirs || (i == 2 && !theirs(5000)))
             return 1;
@@ -711,6 +711,7 @@ EOF
         # shellcheck disable=SC2086
         start "$quarry" run -- ./several $copies
         others=("" "Another copy of Quarry is in this process" "2 other copies of Quarry are in this process")
+        [[ $("$quarry" snapshot --json "$pid") != *'"cache":null'* ]]
         run "$quarry" stat "$pid"
         kill "$pid"
         [ "$status" -eq 0 ]
