@@ -22,17 +22,20 @@ static void plugin_remove(void)
 static void plugin_compile(const char *source, const char *flags)
 {
     char command[700];
-    const char *cc = getenv("QUARRY_CC");
+    const char *cc = getenv("QUARRY_CC") ? getenv("QUARRY_CC") : "cc";
+    snprintf(command, sizeof command, "unset LD_PRELOAD; command -v %s >/dev/null", cc);
+    if (system(command) != 0)
+        QT_SKIP("no compiler here");
     snprintf(plugin_folder, sizeof plugin_folder, "/tmp/quarry-plugin-XXXXXX");
     QT_CHECK(mkdtemp(plugin_folder) != NULL);
     snprintf(plugin_path, sizeof plugin_path, "%s/plugin.so", plugin_folder);
     snprintf(command, sizeof command,
-             "unset LD_PRELOAD; %s -DPLUGIN -O1 -fno-builtin -fPIC -shared %s -o %s %s 2>/dev/null",
-             cc ? cc : "cc", flags, plugin_path, source);
-    if (system(command) != 0) {
+             "unset LD_PRELOAD; %s -DPLUGIN -O1 -fno-builtin -fPIC -shared %s -o %s %s", cc, flags,
+             plugin_path, source);
+    bool compiled = system(command) == 0;
+    if (!compiled)
         rmdir(plugin_folder);
-        QT_SKIP("no compiler here");
-    }
+    QT_CHECK(compiled);
 }
 
 #endif

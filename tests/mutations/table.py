@@ -365,7 +365,7 @@ MUTATIONS = [
     Mutation("M-31", "arena/list.c", "nine arenas for each CPU",
              "#define ARENAS_PER_CPU 8", "#define ARENAS_PER_CPU 9", ARENA),
     Mutation("M-31", "os/limits.c", "CPUs this process may not run on count",
-             "    return count ? count : 1;", "    return (unsigned)sysconf(_SC_NPROCESSORS_ONLN);", ARENA),
+             "    return count ? count : 1;", "    return count + 1;", ARENA),
     Mutation("M-31 M-41 M-42", "arena/list.c", "arena_max is ignored",
              "    if (qy_options.arena_max)", "    if (false)", ARENA),
     Mutation("M-31", "api/block.c", "no other arena is tried",

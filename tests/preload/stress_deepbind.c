@@ -7,7 +7,7 @@
 #ifdef PLUGIN
 
 #include <dlfcn.h>
-#include <quarry/malloc.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
