@@ -304,6 +304,11 @@ void qy_chunks_give_way(struct qy_tcache *t)
     give_back_to(t, t->chunk_bytes - WAY_AT_ONCE);
 }
 
+void qy_chunks_give_half_back(struct qy_tcache *t)
+{
+    give_back_to(t, t->chunk_bytes / 2);
+}
+
 static QY_COLD void already_free(const void *mem)
 {
     qy_fatal(QY_DOUBLE_FREE, mem, "this block is already free");

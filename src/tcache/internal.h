@@ -83,6 +83,9 @@ void qy_chunks_flush_all(struct qy_tcache *t);
 bool qy_chunks_can_give_way(const struct qy_tcache *t);
 void qy_chunks_give_way(struct qy_tcache *t);
 
+/* When the heap grew: half of what the thread keeps goes back, to be had by others, or to be idle at the next look. */
+void qy_chunks_give_half_back(struct qy_tcache *t);
+
 /* Takes over what others freed of the thread's arena, as far as it may keep it. True: something. */
 bool qy_chunks_collect(struct qy_tcache *t, struct qy_arena *a);
 

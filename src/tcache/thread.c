@@ -448,6 +448,7 @@ void qy_tick_slow(struct qy_tcache *t)
     } else if (rest && now >= rest && qy_cas_acquire(&rest_ms, &rest, 0)) {
         give_old_back(QY_PURGE_LEFT, now);
     } else if (fresh >= wanted && qy_cas_acquire(&fresh_due, &wanted, IN_HAND)) {
+        qy_chunks_give_half_back(t);
         make_up_for_growth(fresh);
     }
 }

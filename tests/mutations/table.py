@@ -317,6 +317,8 @@ MUTATIONS = [
              "            set_limits(t, 0, 0, 0);", "            (void)t;", one("mech_default_memory"), "of every thread"),
     Mutation("M-23", "arena/trim.c", "growth gives no pages inside the heap back",
              "        *bytes -= qy_min(*bytes, yield_bin_locked(a, bin, *bytes, most));", "        break;", one("mech_default_decay"), "left idle"),
+    Mutation("M-23", "tcache/thread.c", "what a thread keeps stays while the heap grows",
+             "        qy_chunks_give_half_back(t);\n", "", one("mech_default_tcache"), "while the heap grows"),
     Mutation("M-23", "arena/trim.c", "time gives no pages inside the heap back",
              "    if (purge_chunk(a, c))\n        *most", "    if (false)\n        *most", one("mech_default_decay"), "one survivor"),
     Mutation("M-23", "run/zone.c", "the rest of a huge page stays",

@@ -179,6 +179,17 @@ QTEST_X("however many blocks a thread keeps, malloc_info counts them (M-10, M-41
     QT_CHECKF(kept > 150, "%lu blocks", kept);
 }
 
+QTEST_X("while the heap grows by small blocks, a thread gives back what it keeps of others (M-10, M-23)",
+        .env = "QUARRY_CONF=decay:1000000")
+{
+    take_and_free_in_turns(5000);
+    unsigned long before = said_to_be_kept();
+    for (int i = 0; i < 200000; i++)
+        QT_CHECK(malloc(100));
+    unsigned long kept = said_to_be_kept();
+    QT_CHECKF(before > 150 && kept < before / 2, "%lu blocks before, %lu after", before, kept);
+}
+
 QTEST_X("who takes and frees many page-aligned blocks in turns keeps them (M-05, M-10)",
         .env = "QUARRY_CONF=decay:0")
 {
