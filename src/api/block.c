@@ -86,9 +86,9 @@ static QY_COLD void give_way(void)
         qy_arena_trim(a, 0);
     unsigned most = UINT_MAX;
     qy_zone_purge(0, &most);
+    /* Others know at their next slow call: until then they would read what is gone. */
     if (qy_zone_shrink() && qy_self->slots_used)
-        qy_tcache_look_at_zone(
-            qy_self); /* others at their next slow call: until then they would read what is gone */
+        qy_tcache_look_at_zone(qy_self);
 }
 
 /* No memory of any size can serve this: nothing to give way for. */

@@ -9,11 +9,11 @@
 #include "tcache/roster.h"
 
 /* By this name it is this library's, also where another copy of Quarry was loaded before. */
-QY_OURS struct quarry_layout own_layout;
+QY_OURS struct quarry_layout qy_layout;
 
 QY_EXPORT struct quarry_layout quarry_layout = {
     .magic = {QY_LAYOUT_MAGIC_0, QY_LAYOUT_MAGIC_1},
-    .self = &own_layout,
+    .self = &qy_layout,
     .version = QY_LAYOUT_VERSION,
     .bytes = sizeof(struct quarry_layout),
     .shape = QY_LAYOUT_SHAPE,
@@ -30,7 +30,7 @@ QY_EXPORT struct quarry_layout quarry_layout = {
     .library = QUARRY_VERSION,
 };
 
-extern struct quarry_layout own_layout __attribute__((alias("quarry_layout")));
+extern struct quarry_layout qy_layout __attribute__((alias("quarry_layout")));
 
 static uintptr_t thread_pointer(void)
 {
@@ -45,6 +45,6 @@ static uintptr_t thread_pointer(void)
 
 void qy_layout_init(void)
 {
-    own_layout.self_offset = (int64_t)((uintptr_t)&qy_self - thread_pointer());
-    qy_store_release(&own_layout.page_bytes, qy_page_bytes); /* publishes all of start-up */
+    qy_layout.self_offset = (int64_t)((uintptr_t)&qy_self - thread_pointer());
+    qy_store_release(&qy_layout.page_bytes, qy_page_bytes); /* publishes all of start-up */
 }
