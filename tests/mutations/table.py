@@ -686,6 +686,8 @@ MUTATIONS = [
              "return g && qy_granule_has(g, c);", "return g && c;", one("safety_invalid_pointer")),
     Mutation("M-50", "chunk/marks.c", "what went back with the break is still read",
              "        qy_store_relaxed(&g->span, at > g->from ? qy_min(g->span, at - g->from) : 0);", "        (void)g;", one("safety_invalid_pointer"), "given back"),
+    Mutation("M-50", "api/block.c", "who gave address space back takes it for there still",
+             "    if (qy_zone_shrink() && qy_self->slots_used)\n        qy_tcache_look_at_zone(qy_self);", "    qy_zone_shrink();", one("safety_invalid_pointer"), "who gave"),
     Mutation("M-50", "chunk/marks.c", "what was a sub-heap is still read",
              "    qy_store_relaxed(&g->span, 0);\n    qy_store_relaxed(&g->owner, NULL);", "    qy_store_relaxed(&g->owner, NULL);", one("safety_invalid_pointer"), "sub-heaps"),
 ]

@@ -289,4 +289,17 @@ QTEST("blocks whose address space was given back are refused (M-25, M-50)")
     safety_done();
 }
 
+/* In the very process that gave it back, which has freed nothing since. */
+QTEST_DEATH("who gave address space back reads none of it (M-25, M-50)", SIGABRT, "^quarry: ")
+{
+    enum { CELLS = 200000 };
+    char **cell = heap_private(CELLS * sizeof *cell);
+    for (int i = 0; i < CELLS; i++)
+        cell[i] = malloc(200);
+    for (int i = 0; i < CELLS; i++)
+        free(cell[i]);
+    malloc((size_t)1 << 46);
+    free(cell[CELLS - 100]);
+}
+
 QTEST_MAIN
