@@ -277,6 +277,9 @@ static void register_beside_forks(void)
 QTEST_X("pthread_atfork beside forks in other threads waits for none that waits for it (M-34)",
         .timeout_s = 120)
 {
+    /* It goes on with its list of handlers where that was before it grew (2.36): the block was freed meanwhile. */
+    if (qt_conf_has("mmap_threshold"))
+        QT_SKIP("libc reads what it freed, and here that is unmapped at once");
     for (int i = 0; i < 40; i++) {
         pid_t pid = fork();
         if (pid == 0)
