@@ -275,15 +275,23 @@ QTEST("blocks of sub-heaps that were given back are refused (M-32, M-50)")
     safety_done();
 }
 
-QTEST("blocks whose address space was given back are refused (M-25, M-50)")
+enum { CELLS = 200000 };
+
+/* Before it says no, Quarry gives back what it can. */
+static char **unmapped_cells(void)
 {
-    enum { CELLS = 200000 };
     char **cell = heap_private(CELLS * sizeof *cell);
     for (int i = 0; i < CELLS; i++)
         cell[i] = malloc(200);
     for (int i = 0; i < CELLS; i++)
         free(cell[i]);
-    QT_CHECK(!malloc((size_t)1 << 46)); /* before it says no, Quarry gives back what it can */
+    QT_CHECK(!malloc((size_t)1 << 46));
+    return cell;
+}
+
+QTEST("blocks whose address space was given back are refused (M-25, M-50)")
+{
+    char **cell = unmapped_cells();
     for (int i = 0; i < CELLS; i += CELLS / 50)
         refused_as(FREED_BEFORE, cell[i], "unmapped", 200);
     safety_done();
@@ -292,14 +300,7 @@ QTEST("blocks whose address space was given back are refused (M-25, M-50)")
 /* In the very process that gave it back, which has freed nothing since. */
 QTEST_DEATH("who gave address space back reads none of it (M-25, M-50)", SIGABRT, "^quarry: ")
 {
-    enum { CELLS = 200000 };
-    char **cell = heap_private(CELLS * sizeof *cell);
-    for (int i = 0; i < CELLS; i++)
-        cell[i] = malloc(200);
-    for (int i = 0; i < CELLS; i++)
-        free(cell[i]);
-    malloc((size_t)1 << 46);
-    free(cell[CELLS - 100]);
+    free(unmapped_cells()[CELLS - 100]);
 }
 
 QTEST_MAIN
