@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "api/classic.h"
 #include "api/init.h"
 #include "arena/arena.h"
 #include "base/message.h"
@@ -162,7 +163,7 @@ void *qy_block_take(size_t request)
     return QY_LIKELY(mem != NULL) ? mem : qy_block_take_slow(request, NULL);
 }
 
-static void *take_aligned_once(size_t alignment, size_t request)
+static void *take_chunk_once(size_t alignment, size_t request)
 {
     struct qy_request r = {.size = qy_chunk_size_for(request), .alignment = alignment};
     struct qy_tcache *t = qy_tcache_enter();
@@ -172,14 +173,24 @@ static void *take_aligned_once(size_t alignment, size_t request)
     return mem;
 }
 
-static void *take_aligned_uncached(size_t alignment, size_t request)
+void *qy_block_take_chunk(size_t alignment, size_t request)
 {
-    void *mem = take_aligned_once(alignment, request);
+    void *mem = take_chunk_once(alignment, request);
     if (QY_UNLIKELY(!mem) && alignment + request < HOPELESS) {
         give_way();
-        mem = take_aligned_once(alignment, request);
+        mem = take_chunk_once(alignment, request);
     }
     return mem;
+}
+
+static void *take_aligned_chunk(size_t alignment, size_t request)
+{
+    if (qy_options.classic)
+        return qy_classic_take_aligned(alignment, request);
+    void *mem = qy_chunk_pop_aligned(qy_self, request, alignment);
+    if (!mem)
+        mem = qy_chunk_pop_large(qy_self, request, alignment);
+    return mem ? mem : qy_block_take_chunk(alignment, request);
 }
 
 void *qy_block_take_aligned(size_t alignment, size_t request)
@@ -197,11 +208,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
     }
-    void *mem = qy_options.classic ? NULL : qy_chunk_pop_aligned(qy_self, request, alignment);
-    if (!mem)
-        mem = qy_chunk_pop_large(qy_self, request, alignment);
-    if (!mem)
-        mem = take_aligned_uncached(alignment, request);
+    void *mem = take_aligned_chunk(alignment, request);
     if (mem)
         perturb_taken(mem, request);
     return mem;
@@ -367,7 +374,7 @@ size_t qy_block_room(const void *mem)
 
 static size_t room_for(size_t have, size_t request)
 {
-    bool grows = request > have && have >= GROWTH_FROM && !qy_options.classic;
+    bool grows = request > have && have >= GROWTH_FROM;
     return grows ? qy_max(request, have + have / GROWTH_PART) : request;
 }
 
@@ -380,10 +387,10 @@ QY_INLINE bool cell_may_stay(const struct qy_tcache *t, size_t have, size_t requ
            (request <= QY_RUN_SMALL && qy_cell_room(t, request) == have);
 }
 
-/* A chunk of the default profile stays while three quarters are used. */
+/* A chunk stays while three quarters are used. */
 QY_INLINE bool chunk_may_stay(size_t have, size_t request)
 {
-    return request <= have && request >= have - have / GROWTH_PART && !qy_options.classic;
+    return request <= have && request >= have - have / GROWTH_PART;
 }
 
 static bool may_stay(struct identity id, size_t have, size_t request)
@@ -400,17 +407,18 @@ static bool may_stay(struct identity id, size_t have, size_t request)
 
 static void *take_to_copy(struct identity id, size_t have, size_t request)
 {
-    if (id.kind != CHUNK || request > COPY_RATHER || qy_options.classic)
+    if (id.kind != CHUNK || request > COPY_RATHER)
         return NULL;
     return request > have ? qy_kept_pop(qy_self, room_for(have, request)) : qy_block_take(request);
 }
 
 static void *resize_in_place(struct identity id, void *mem, size_t have, size_t request)
 {
+    size_t size = qy_chunk_size_for(request);
     if (id.kind == MAPPED)
-        return qy_mapped_resize(mem, request);
-    bool done = id.kind == CHUNK && qy_arena_resize(id.arena, mem, qy_chunk_size_for(request),
-                                                    qy_chunk_size_for(room_for(have, request)));
+        return qy_mapped_resize(mem, size - QY_TAG_BYTES);
+    bool done =
+        id.kind == CHUNK && qy_arena_resize(id.arena, mem, size, qy_chunk_size_for(room_for(have, request)));
     return done ? mem : NULL;
 }
 
@@ -427,6 +435,8 @@ static QY_NOINLINE void *resize_slow(void *mem, size_t request)
         return NULL;
     struct identity id = identify_live(mem);
     size_t have = usable(id, mem);
+    if (qy_options.classic && id.kind == CHUNK)
+        return qy_classic_resize(id.arena, mem, request);
     if (may_stay(id, have, request))
         return mem;
     void *to = take_to_copy(id, have, request);

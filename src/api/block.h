@@ -19,6 +19,9 @@ void *qy_block_take_slow(size_t request, uintptr_t *clean_from);
 /* At a multiple of `alignment`, a power of two. */
 void *qy_block_take_aligned(size_t alignment, size_t request);
 
+/* A chunk or a mapping, whatever the thread keeps; 0: aligned as any block. */
+void *qy_block_take_chunk(size_t alignment, size_t request);
+
 /* What the fast path of qy_block_free did not take, and what it does not look at. */
 void qy_block_free_slow(void *mem);
 void qy_block_free_outside(struct qy_tcache *t, void *mem);

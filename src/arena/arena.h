@@ -90,6 +90,15 @@ QY_INLINE bool qy_arena_has_mail(const struct qy_arena *a)
 /* Makes a block at least `size` bytes large where it is, better `wanted`; false when that cannot be. */
 bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted);
 
+/*
+ * The steps of ptmalloc, each for itself: with what is free behind it a block becomes at least `size` bytes large; it
+ * becomes one with the block `behind`, if that lies there; what lies behind `size` bytes of it becomes a block of its
+ * own, which is returned, if it is long enough for one. False and NULL: nothing changed.
+ */
+bool qy_arena_extend(struct qy_arena *a, void *mem, size_t size);
+bool qy_arena_join(struct qy_arena *a, void *mem, void *behind);
+void *qy_arena_cut(struct qy_arena *a, void *mem, size_t size);
+
 /* Top ends where its segment ends. */
 QY_INLINE bool qy_top_sound(const struct qy_arena *a, size_t word)
 {

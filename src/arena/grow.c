@@ -93,9 +93,9 @@ static bool grow_break_locked(struct qy_arena *a, size_t size)
 static bool grow_subheap_locked(struct qy_arena *a, size_t size)
 {
     size_t more = qy_align_up(size + QY_MIN_CHUNK - qy_arena_top_size(a), qy_page_bytes);
+    size_t pad = qy_options.classic ? 0 : qy_options.top_pad; /* ptmalloc asks for none here */
     size_t padded = qy_align_up(
-        qy_min(more + qy_options.top_pad, QY_SUBHEAP_BYTES - qy_min(a->heap->size, QY_SUBHEAP_BYTES)),
-        qy_page_bytes);
+        qy_min(more + pad, QY_SUBHEAP_BYTES - qy_min(a->heap->size, QY_SUBHEAP_BYTES)), qy_page_bytes);
     if (padded < more || !qy_subheap_grow(a->heap, padded)) {
         if (!qy_subheap_grow(a->heap, more))
             return false;

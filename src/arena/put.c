@@ -212,10 +212,8 @@ static struct qy_chunk *taken_locked(void *mem, uint32_t mark, const struct qy_c
 /* `front` becomes as much larger as `back`, which lies behind it, is. */
 static void absorb_locked(struct qy_chunk *front, struct qy_chunk *back)
 {
-    struct qy_place place = qy_place_with(back);
     size_t size = qy_chunk_size(front) + qy_chunk_size(back);
-    qy_place_set_free(place);
-    qy_place_clear_begins(place);
+    qy_chunk_unmark(back);
     qy_chunk_void(back);
     qy_chunk_set_free(front, size, qy_chunk_word(front) & QY_PREV_INUSE);
     QY_PROBE(BLOCK, MERGED_AHEAD, front, size);

@@ -75,15 +75,10 @@ struct qy_chunk *qy_arena_cut_top_locked(struct qy_arena *a, size_t size, uintpt
     return c;
 }
 
-/* Where in `c`, which is as large as needed, the block begins (M-05). What lies in front must be a chunk. */
+/* Where in `c`, which is as large as needed, the block begins. */
 static struct qy_chunk *block_in(struct qy_chunk *c, const struct qy_request *r)
 {
-    if (!r->alignment)
-        return c;
-    uintptr_t mem = (uintptr_t)qy_chunk_mem(c), at = qy_align_up(mem, r->alignment);
-    if (at != mem && at - mem < QY_MIN_CHUNK)
-        at += r->alignment;
-    return qy_mem_chunk((void *)at);
+    return r->alignment ? qy_chunk_at(c, qy_front_of_aligned((uintptr_t)qy_chunk_mem(c), r->alignment)) : c;
 }
 
 /* Cuts what lies before `at` off a chunk that is in no list, and files it. */
@@ -297,14 +292,9 @@ static void *take_binned(struct qy_arena *a, struct qy_request *r)
     return mem;
 }
 
-/*
- * ptmalloc asks this of the room an aligned block is cut from; and then maps such a block each time, as what it frees
- * is smaller (M-22).
- */
 static bool is_large(const struct qy_request *r)
 {
-    size_t size = qy_options.classic ? needed(r) : qy_max(r->size, r->alignment);
-    return size >= qy_load_relaxed(&qy_options.mmap_threshold);
+    return qy_max(r->size, r->alignment) >= qy_load_relaxed(&qy_options.mmap_threshold);
 }
 
 /*
@@ -377,59 +367,4 @@ void *qy_arena_take(struct qy_arena *a, struct qy_request *r)
     if (!mem && !is_large(r))
         mem = take_mapped(r);
     return mem;
-}
-
-static void drop_back_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
-{
-    size_t rest = qy_chunk_size(c) - size;
-    if (rest < QY_MIN_CHUNK)
-        return;
-    struct qy_chunk *back = qy_chunk_at(c, size);
-    qy_chunk_mark(back);
-    qy_chunk_mark_inuse(back);
-    qy_chunk_set_used(back, rest, QY_PREV_INUSE | qy_arena_tag(a));
-    qy_chunk_resize_used(c, size);
-    qy_chunk_note_size(c);
-    QY_PROBE(BLOCK, SPLIT, back, rest);
-    qy_arena_coalesce_locked(a, back);
-}
-
-/* Joins the free chunk or the part of top behind a block to it; false when that is not enough. */
-static bool extend_locked(struct qy_arena *a, struct qy_chunk *c, size_t size)
-{
-    size_t old = qy_chunk_size(c);
-    struct qy_chunk *next = qy_chunk_next(c);
-    if (next == a->top) {
-        qy_arena_check_top_locked(a);
-        if (old + qy_chunk_size(next) < size + QY_MIN_CHUNK)
-            return false;
-        uintptr_t clean_from;
-        qy_arena_cut_top_locked(a, size - old, &clean_from);
-        qy_chunk_unmark(next);
-        qy_chunk_resize_used(c, size);
-        qy_chunk_note_size(c);
-        QY_PROBE(BLOCK, MERGED_AHEAD, c, size);
-        return true;
-    }
-    if (qy_chunk_inuse(next) || old + qy_chunk_size(next) < size)
-        return false;
-    qy_bin_unlink(&a->bins, next);
-    qy_chunk_unmark(next);
-    qy_chunk_resize_used(c, old + qy_chunk_size(next));
-    qy_chunk_note_size(c);
-    qy_chunk_set_prev_inuse(qy_chunk_next(c), true);
-    QY_PROBE(BLOCK, MERGED_AHEAD, c, qy_chunk_size(c));
-    return true;
-}
-
-bool qy_arena_resize(struct qy_arena *a, void *mem, size_t size, size_t wanted)
-{
-    struct qy_chunk *c = qy_mem_chunk(mem);
-    qy_lock(&a->lock);
-    bool done = size <= qy_chunk_size(c) || extend_locked(a, c, wanted) || extend_locked(a, c, size);
-    if (done)
-        drop_back_locked(a, c, qy_min(wanted, qy_chunk_size(c)));
-    qy_arena_check_locked(a);
-    qy_unlock(&a->lock);
-    return done;
 }

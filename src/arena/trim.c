@@ -266,6 +266,7 @@ void qy_arena_tick(struct qy_arena *a, bool tick, unsigned *most)
     qy_unlock(&a->lock);
 }
 
+/* In ptmalloc's profile a sub-heap keeps its top, as in ptmalloc, though not the memory in it. */
 bool qy_arena_trim(struct qy_arena *a, size_t pad)
 {
     qy_lock(&a->lock);
@@ -273,7 +274,7 @@ bool qy_arena_trim(struct qy_arena *a, size_t pad)
         qy_arena_drain_locked(a);
     qy_arena_consolidate_locked(a);
     bool any = purge_bins_locked(a);
-    any |= qy_arena_trim_top_locked(a, pad);
+    any |= qy_options.classic && a->heap ? purge_chunk(a, a->top) : qy_arena_trim_top_locked(a, pad);
     if (a->heap)
         qy_subheap_decommit(a->heap);
     qy_arena_purge_marks_locked(a);

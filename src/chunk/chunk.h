@@ -75,6 +75,13 @@ QY_INLINE struct qy_chunk *qy_chunk_at(void *base, size_t offset)
     return (struct qy_chunk *)((char *)base + offset);
 }
 
+/* How far behind `mem` an aligned block begins. What lies in front must be a chunk of its own (M-05). */
+QY_INLINE size_t qy_front_of_aligned(uintptr_t mem, size_t alignment)
+{
+    size_t front = qy_align_up(mem, alignment) - mem;
+    return front && front < QY_MIN_CHUNK ? front + alignment : front;
+}
+
 /* Of a size word, sealed or not. */
 QY_INLINE size_t qy_word_size(size_t word)
 {

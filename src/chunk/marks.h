@@ -268,9 +268,12 @@ QY_INLINE void qy_chunk_mark_free(struct qy_chunk *c)
     qy_place_set_free(qy_place_with(c));
 }
 
+/* No chunk begins here any more, and where one begins again it is free. */
 QY_INLINE void qy_chunk_unmark(struct qy_chunk *c)
 {
-    qy_place_clear_begins(qy_place_with(c));
+    struct qy_place place = qy_place_with(c);
+    qy_place_set_free(place);
+    qy_place_clear_begins(place);
 }
 
 /* Notes the size that the tag of a marked chunk says; until it changes, or anything begins within. */

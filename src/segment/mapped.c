@@ -166,6 +166,17 @@ void *qy_mapped_take(size_t request, size_t alignment)
     return NULL;
 }
 
+void *qy_mapped_align(void *mem, size_t alignment)
+{
+    struct qy_mapped_entry e;
+    if (!look_up((uintptr_t)mem, &e, true))
+        return NULL;
+    size_t front = qy_front_of_aligned(e.mem, alignment);
+    e = write_header((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before, e.before + front);
+    add(e); /* there is room: one was just taken out */
+    return (void *)e.mem;
+}
+
 bool qy_mapped_find(const void *mem)
 {
     struct qy_mapped_entry e;

@@ -18,6 +18,12 @@
 /* A block of at least `request` bytes at a multiple of `alignment` (16 or a larger power of two); NULL: no memory. */
 void *qy_mapped_take(size_t request, size_t alignment);
 
+/*
+ * Moves the beginning of a mapped block to a multiple of `alignment`, which as large a block as ptmalloc takes for that
+ * has (api/classic.c). Returns where it is; NULL: it is no mapped block.
+ */
+void *qy_mapped_align(void *mem, size_t alignment);
+
 /* Whether `mem` is a mapped block; any pointer may be asked about. A block whose header was written over is fatal. */
 bool qy_mapped_find(const void *mem);
 

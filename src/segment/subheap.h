@@ -23,6 +23,7 @@ struct qy_subheap {
     struct qy_subheap *prev; /* the arena's sub-heap before this one */
     size_t size;             /* bytes in use from the start of the sub-heap */
     size_t committed;        /* bytes accessible; the part beyond `size` reads as zero */
+    size_t padding[2];       /* as large as ptmalloc's, so that chunks lie where they do there */
 };
 
 QY_STATIC_ASSERT(sizeof(struct qy_subheap) % QY_ALIGNMENT == 0, "the first chunk is aligned");
