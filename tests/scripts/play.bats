@@ -242,7 +242,8 @@ assert [e["did"] for e in b["path"] if e["store"] == "mapped"] == ["took"]
 PY
 }
 
-@test "events beyond those that a step keeps are counted, in text and in JSON" {
+# A step of more.so's sbrk has 5000 events, all of them "gate asked".
+make_more() {
     cat >more.c <<'C'
 #include <quarry/probe.h>
 void *sbrk(intptr_t more)
@@ -252,6 +253,10 @@ void *sbrk(intptr_t more)
 }
 C
     "${QUARRY_CC:-gcc}" -shared -fPIC -I"$QUARRY_SOURCE/include" -o more.so more.c
+}
+
+@test "events beyond those that a step keeps are counted, in text and in JSON" {
+    make_more
     printf 'env LD_PRELOAD=./more.so\nsbrk 1\nlook\n' >s.play
     run "$QUARRY_BIN" play s.play --text
     [ "$(grep -c '^  *[0-9]* gate ' <<<"$output")" -eq 4096 ]
@@ -260,6 +265,26 @@ C
     "$QUARRY_BIN" play s.play --json | python3 -c '
 import json, sys
 assert [s["path_left_out"] for s in json.load(sys.stdin)["steps"]] == [904, 0]'
+}
+
+@test "what only the events that were not recorded could say, cannot be told" {
+    make_more
+    says() { # EXPECTATION: what is said of it
+        printf 'env LD_PRELOAD=./more.so\nsbrk 1\nexpect %s\n' "$1" >s.play
+        said=$("$QUARRY_BIN" play s.play --check 2>&1 >/dev/null)
+        echo "${said#"quarry: s.play:3:1: expect $1: "}"
+    }
+    local untold="it cannot be told: of this step's 5000 events the first 4096 were recorded"
+    for expectation in 'no path top' 'path top' 'no call' 'no call brk' 'call brk'; do
+        [ "$(says "$expectation")" = "$untold" ] || { echo "$expectation: $(says "$expectation")"; return 1; }
+    done
+    [ "$(says 'path gate asked')" = '' ]
+    [ "$(says 'no path gate')" = 'it is on the path' ]
+    [[ $(says 'order gate gate') == 'asked were: gate, gate, '* ]]
+    run "$QUARRY_BIN" play s.play --check
+    [ "$status" -eq 1 ]
+    # As many asked as are recorded, and no other: what came then may have been more.
+    [ "$(says "order$(printf ' gate%.0s' {1..4096})")" = "$untold" ]
 }
 
 @test "options: wrong usage is one line and exit 2" {

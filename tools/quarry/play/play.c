@@ -37,8 +37,8 @@ static const char help[] = "usage: quarry play [OPTIONS] [SCRIPT|LESSON]\n"
                            "             are here\n"
                            "  --help     this text\n"
                            "\n"
-                           "Exit status: 0; 1 something the script expects is not so; 2 wrong usage or\n"
-                           "script; 125 cannot run or write.\n";
+                           "Exit status: 0; 1 something the script expects is not so, or cannot be told; 2\n"
+                           "wrong usage or script; 125 cannot run or write.\n";
 
 static const char explanation[] =
     "Textbooks often give the sizes of 32-bit machines. On 64-bit machines they\n"
