@@ -164,7 +164,8 @@ static void complain_value(const char *source, const struct option *o, struct sl
         qy_text_add(&text, " to ");
         qy_text_add_decimal(&text, o->max);
     }
-    qy_text_add(&text, "; the default stays");
+    if (!qy_options.abort_conf)
+        qy_text_add(&text, "; the default stays");
     end_complaint(&text);
 }
 

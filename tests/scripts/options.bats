@@ -77,6 +77,7 @@ quarry: QUARRY_CONF: option huge: 'yes' is not true or false; the default stays"
         [ "$status" -eq 2 ]
         [ "${#lines[@]}" -eq 1 ]
     done
+    [ "$output" = "quarry: QUARRY_CONF: option huge: '2' is not true or false" ] # nothing stays
     run env QUARRY_CONF=abort_conf:true,huge:1,abort_conf:false,hugs:1 LD_PRELOAD="$QUARRY_LIB" /bin/true
     [ "$status" -eq 0 ]
 }

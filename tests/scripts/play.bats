@@ -81,8 +81,9 @@ PY
         [[ ${#lines[@]} -eq 1 && $output == "quarry: $1"* ]] || { echo "said: $output"; return 1; }
     }
     refuses_so "s.play:2:3: QUARRY_CONF: unknown option 'nosuch'; known are " 'option tcache_count:3' '  option nosuch:1' 'option other:1'
-    refuses_so "s.play:1:1: QUARRY_CONF: option tcache_count: 'many' is not in the range " 'option tcache_count:many' 'profile default'
-    refuses_so "s.play:1:1: MALLOC_ARENA_MAX: option arena_max: 'many' is not in the range " 'env MALLOC_ARENA_MAX=many'
+    refuses "s.play:1:1: QUARRY_CONF: option tcache_count: 'many' is not in the range 0 to 256" 'option tcache_count:many' 'look'
+    refuses "s.play:1:1: QUARRY_CONF: option huge: 'many' is not true or false" 'option huge:many' 'look'
+    refuses "s.play:1:1: MALLOC_ARENA_MAX: option arena_max: 'many' is not in the range 0 to 4096" 'env MALLOC_ARENA_MAX=many' 'look'
     refuses "s.play:1:1: expected env NAME=VALUE" 'env =x' 'a = malloc 1'
 }
 
