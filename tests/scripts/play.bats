@@ -288,6 +288,18 @@ assert [s["path_left_out"] for s in json.load(sys.stdin)["steps"]] == [904, 0]'
     [ "$(says "order$(printf ' gate%.0s' {1..4096})")" = "$untold" ]
 }
 
+# Page faults are what takes the time of a look, and unlike time they can be counted on a busy machine.
+@test "a step of a small heap costs little" {
+    printf 'repeat 200: look\n' >s.play
+    python3 - <<'PY'
+import ctypes, os, resource, subprocess
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a huge page would be one fault
+subprocess.run([os.environ["QUARRY_BIN"], "play", "s.play", "--check"], check=True)
+faults = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt / 200
+assert faults < 600, faults
+PY
+}
+
 @test "options: wrong usage is one line and exit 2" {
     for words in '--nonsense' '--lang fr page' '-o' '--text' 'a b' '--list page' 'page --explain'; do
         # shellcheck disable=SC2086

@@ -91,9 +91,11 @@ uint64_t image_there(const void *image)
     return im->bytes + (im->zeros < MOST_ZEROS ? im->zeros : MOST_ZEROS) / 16;
 }
 
+/* A small heap may have grown to five times what it was. Clearing more would be most of what looking at it costs. */
 void image_make_room(struct image *im)
 {
-    uint64_t from = im->copies * PAGE, to = from + from / 4 + 64 * BLOCK_BYTES;
+    uint64_t from = im->copies * PAGE, most = 64 * BLOCK_BYTES;
+    uint64_t to = from + from / 4 + (from * 4 < most ? from * 4 : most);
     for (uint64_t at = from; at < to && at < im->reserved; at += PAGE)
         im->memory[at] = 0;
 }
