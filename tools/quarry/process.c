@@ -168,7 +168,9 @@ static void search_map(int pid, int pagemap, const struct map *m, struct search 
     char *copy = allocate(2 * page);
     for (uint64_t at = m->from, i = 0; at < m->to; at += page, i++) {
         if (i % PAGES_AT_ONCE == 0) {
-            ssize_t got = pread(pagemap, entries, sizeof entries, (off_t)(at / page * sizeof *entries));
+            uint64_t left = (m->to - at) / page, asked = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
+            ssize_t got =
+                pread(pagemap, entries, asked * sizeof *entries, (off_t)(at / page * sizeof *entries));
             known = got > 0 ? (uint64_t)got / sizeof *entries : 0;
         }
         if (i % PAGES_AT_ONCE < known && !was_written(entries[i % PAGES_AT_ONCE]))
