@@ -83,9 +83,12 @@ static bool has_ended(int pid, int tid)
     return is_end(thread_state(pid, tid));
 }
 
-static bool is_known(const struct stop *s, int tid)
+/* A bit for each number of a thread, for those of the one process that is being stopped. Little of it is ever used. */
+static unsigned char known[TIDS / 8];
+
+static bool is_known(int tid)
 {
-    return s->known && s->known[tid / 8] >> tid % 8 & 1;
+    return known[tid / 8] >> tid % 8 & 1;
 }
 
 /*
@@ -102,7 +105,7 @@ static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
     int found = 0, error = 0;
     for (struct dirent *e; (e = readdir(dir));) {
         int tid = atoi(e->d_name);
-        if (tid <= 0 || tid >= TIDS || is_known(s, tid))
+        if (tid <= 0 || tid >= TIDS || is_known(tid))
             continue;
         found++;
         if ((error = take(s, tid)) != 0)
@@ -115,9 +118,7 @@ static int for_new_threads(struct stop *s, int (*take)(struct stop *s, int tid))
 
 static struct stopped_thread *add_thread(struct stop *s, int tid)
 {
-    if (!s->known)
-        s->known = allocate(TIDS / 8); /* of which little is ever touched */
-    s->known[tid / 8] |= (unsigned char)(1u << tid % 8);
+    known[tid / 8] |= (unsigned char)(1u << tid % 8);
     s->threads = grow(s->threads, s->count, sizeof *s->threads);
     s->threads[s->count] = (struct stopped_thread){.tid = tid};
     return &s->threads[s->count++];
@@ -368,9 +369,9 @@ uint64_t stop_end(struct stop *s)
 
 void stop_free(struct stop *s)
 {
+    for (size_t i = 0; i < s->count; i++)
+        known[s->threads[i].tid / 8] = 0;
     free(s->threads);
-    free(s->known);
     s->threads = NULL;
-    s->known = NULL;
     s->count = 0;
 }

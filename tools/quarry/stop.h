@@ -21,12 +21,11 @@ struct stop {
     int pid;
     struct stopped_thread *threads;
     size_t count;
-    unsigned char *known; /* a bit for each number of a thread */
-    uint64_t from_us;     /* when the first of them stood */
-    bool begun;           /* it does */
-    bool straggles;       /* one that was let run does not stand yet */
-    bool foreign;         /* it stood already: a debugger, or job control; nothing was done to it */
-    int nice;             /* ours, before */
+    uint64_t from_us; /* when the first of them stood */
+    bool begun;       /* it does */
+    bool straggles;   /* one that was let run does not stand yet */
+    bool foreign;     /* it stood already: a debugger, or job control; nothing was done to it */
+    int nice;         /* ours, before */
 };
 
 /* NULL: all its threads stand. Else why not, as the end of a sentence, and nothing stands. */
