@@ -692,15 +692,16 @@ EOF
 #include <unistd.h>
 int main(int count, char **words)
 {
+    void *mapped_by_other = NULL;
     for (int i = 1; i < count; i++) {
         void *copy = dlopen(words[i], RTLD_NOW | (i == 2 ? RTLD_DEEPBIND : 0));
         void *(*theirs)(size_t) = copy ? (void *(*)(size_t))dlsym(copy, "malloc") : NULL;
-        if (!theirs || (i == 2 && !theirs(5000)))
+        if (!theirs || (i == 2 && (!theirs(5000) || !(mapped_by_other = theirs(1 << 20)))))
             return 1;
     }
     for (int i = 0; i < 1000; i++)
         malloc(5000);
-    printf("%p\n", malloc(1));
+    printf("%p %p\n", malloc(1), mapped_by_other);
     fflush(stdout);
     pause();
 }
@@ -711,13 +712,22 @@ EOF
         # shellcheck disable=SC2086
         start "$quarry" run -- ./several $copies
         others=("" "Another copy of Quarry is in this process" "2 other copies of Quarry are in this process")
+        count=$(wc -w <<<"$copies")
         [[ $("$quarry" snapshot --json "$pid") != *'"cache":null'* ]]
-        run "$quarry" stat "$pid"
+        [[ $("$quarry" stat --json "$pid") == *"\"other_copies\":$count,"* ]]
+        "$quarry" snapshot "$pid" -o copies.qs
+        read -r _ ours theirs <target
+        for target in "$pid" copies.qs; do
+            [[ $("$quarry" snapshot --json "$target") == *"\"other_copies\":$count,"* ]]
+            run "$quarry" stat "$target"
+            [ "$status" -eq 0 ]
+            [[ $output == *"1,0"??"  in blocks that the program holds"* ]]
+            [[ $output == *"${others[$count]}"* ]]
+            [ -n "$copies" ] || [[ $output != *cop* ]]
+            [[ $("$quarry" explain "$ours" "$target") != *cop* ]]
+            [ "$count" -lt 2 ] || [[ $("$quarry" explain "$theirs" "$target") == *"is not in Quarry's heap."*"${others[2]}"* ]]
+        done
         kill "$pid"
-        [ "$status" -eq 0 ]
-        [[ $output == *"1,0"??"  in blocks that the program holds"* ]]
-        [[ $output == *"${others[$(wc -w <<<"$copies")]}"* ]]
-        [ -n "$copies" ] || [[ $output != *cop* ]]
     done
     start "$quarry" run -- ./sleeper # for the other tests
 }

@@ -346,6 +346,8 @@ static void explain(struct answer *a)
         say_segment(a, s);
     if (map)
         say_map(a, map);
+    if (map && !c && !r && a->m->other_copies) /* it may be a block of theirs */
+        say(a, "%s", words_other_copies(a->m->other_copies));
 }
 
 /* ---- the command ---- */
@@ -366,6 +368,7 @@ static int answer(const struct model *m, uint64_t address, bool as_json)
         json_member_text(&j, "format", "quarry-explain");
         json_member_number(&j, "version", 1);
         json_member_number(&j, "address", address);
+        json_member_number(&j, "other_copies", m->other_copies);
     }
     explain(&a);
     if (a.as_json) {

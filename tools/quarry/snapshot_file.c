@@ -38,6 +38,8 @@ static void part_process(struct pack *p, struct model *m)
         pack_fixed_text(p, t->name, sizeof t->name);
         PACK(p, t->cache);
     }
+    if (p->writing || p->used < p->room) /* it is not in files of earlier commands */
+        PACK(p, m->other_copies);
 }
 
 static void part_library(struct pack *p, struct model *m)

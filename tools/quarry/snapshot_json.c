@@ -447,6 +447,7 @@ void snapshot_json(struct json *j, const struct model *m)
     json_member_bool(j, "busy", m->busy);
     json_member_bool(j, "lists_read", m->lists_read);
     json_member_bool(j, "headers_read", m->headers_read);
+    json_member_number(j, "other_copies", m->other_copies);
     json_member_text(j, "source", source_names[m->source]);
     json_line(j);
     write_process(j, m);

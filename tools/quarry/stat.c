@@ -99,11 +99,8 @@ static void print_screen(const struct model *m, const struct figures *f)
         if (f->parts[i].bytes)
             print_line(part_texts[i].name, &f->parts[i], f, part_texts[i].text);
     print_line("= mapped", &f->mapped, f, "from the kernel, all of the above");
-    if (m->other_copies == 1)
-        printf("\nAnother copy of Quarry is in this process, and has a heap of its own.\n");
-    else if (m->other_copies)
-        printf("\n%s other copies of Quarry are in this process, and have heaps of their own.\n",
-               words_count(m->other_copies));
+    if (m->other_copies)
+        printf("\n%s\n", words_other_copies(m->other_copies));
     if (f->huge)
         printf("\n%s of what is resident is in huge pages.\n", words_bytes(f->huge));
     if (m->source == SOURCE_PROCESS && m->stopped_us)
@@ -144,6 +141,7 @@ static void print_json(const struct model *m, const struct figures *f)
     json_member_number(&j, "arenas", m->arena_count);
     json_member_number(&j, "caches", m->cache_count);
     json_member_number(&j, "threads", m->thread_count);
+    json_member_number(&j, "other_copies", m->other_copies);
     json_member_number(&j, "findings", certain_findings(m));
     json_member_number(&j, "doubtful_findings", doubtful_findings(m));
     snapshot_json_figures(&j, f);

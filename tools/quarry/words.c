@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFERS = 8, LENGTH = 32 };
+enum { BUFFERS = 8, LENGTH = 96 };
 
 static char *next_buffer(void)
 {
@@ -52,6 +52,16 @@ const char *words_address(uint64_t address)
 {
     char *text = next_buffer();
     snprintf(text, LENGTH, "0x%" PRIx64, address);
+    return text;
+}
+
+const char *words_other_copies(unsigned count)
+{
+    if (count == 1)
+        return "Another copy of Quarry is in this process, and has a heap of its own.";
+    char *text = next_buffer();
+    snprintf(text, LENGTH, "%s other copies of Quarry are in this process, and have heaps of their own.",
+             words_count(count));
     return text;
 }
 

@@ -10,6 +10,7 @@ const char *words_bytes(uint64_t bytes);                  /* "12.3 MiB" */
 const char *words_count(uint64_t count);                  /* "1,234,567" */
 const char *words_percent(uint64_t part, uint64_t whole); /* "12.3 %" */
 const char *words_address(uint64_t address);
+const char *words_other_copies(unsigned count); /* a sentence about copies of Quarry */
 
 /*
  * The number that `text` begins with, and where it ends: hexadecimal with 0x, else decimal. A decimal one with a 0 in

@@ -87,6 +87,7 @@ export class Figures {
       [t('executable'), process.executable || '–'],
       [t('threads'), t.count(process.threads.length)],
       [t('library'), `${library.version || '–'} · ${library.profile || '–'}`],
+      ...(model.otherCopies ? [[t('otherCopies'), t('otherCopiesN', { n: t.count(model.otherCopies) })]] : []),
       [t('stopped'), model.stoppedUs == null ? '–' : t('stoppedN', { n: t.count(Math.round(model.stoppedUs / 100) / 10), times: t.count(model.stops ?? 1) })],
       [t('looked'), [t(model.headersRead ? 'headersRead' : 'headersNotRead'), model.busy ? t('busy') : ''].join(' ')],
       ...changed.map(([k, v]) => [k, t('notDefault', { value: v, default: library.defaults[k] })]),

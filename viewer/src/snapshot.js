@@ -49,6 +49,7 @@ class Model {
     this.findingsLeftOut = json.findings_left_out || 0;
     this.stops = json.stops ?? null;
     this.busy = json.busy ?? false;
+    this.otherCopies = json.other_copies ?? 0;
     this.listsRead = json.lists_read ?? true;
     this.headersRead = json.headers_read ?? true;
     this.states = list(json.states);

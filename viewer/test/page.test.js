@@ -245,6 +245,11 @@ page('the figures add up, and say so', {}, async (tab) => {
   assert.match(await text(tab, '#panel-figures'), /decay\s+500 \(default 1000\)/);
 });
 
+page('that there are other copies of Quarry is said', { snapshot: { ...json, other_copies: 2 } }, async (tab) => {
+  await tab.click('#tab-figures');
+  assert.match(await text(tab, '#panel-figures'), /Other copies\s+2 of Quarry in this process/);
+});
+
 const wrong = structuredClone(json);
 wrong.figures.live.bytes += 12288;
 page('figures that do not add up are not hidden', { snapshot: wrong }, async (tab) => {

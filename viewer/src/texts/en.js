@@ -345,6 +345,8 @@ export const en = {
   executable: 'Program',
   threads: 'Threads',
   library: 'Library',
+  otherCopies: 'Other copies',
+  otherCopiesN: '{n} of Quarry in this process: each has a heap of its own, which is not shown here.',
   stopped: 'Stopped for',
   stoppedN: '{n} ms at most, {times} time(s)',
   looked: 'Looked at',

@@ -345,6 +345,8 @@ export const zh = {
   executable: '程序',
   threads: '线程',
   library: '库',
+  otherCopies: '其他副本',
+  otherCopiesN: '本进程中另有 {n} 份 Quarry：各有自己的堆，这里不显示。',
   stopped: '停顿',
   stoppedN: '最长 {n} 毫秒，{times} 次',
   looked: '查看',
