@@ -132,3 +132,29 @@ EOF
     [ "$status" -eq 2 ]
     grep -q 'install .* g++-99$' "$BATS_TEST_TMPDIR/installed"
 }
+
+@test "dev: the C++ compiler of the same version is needed, too, unless CXX says another" {
+    unset CXX
+    cp "$QUARRY_SOURCE/dev" . # so that no build folder comes to harm
+    mkdir bin
+    printf '#!/bin/sh\necho "$*" >>installed\nexit 1\n' >bin/apt-get
+    printf '#!/bin/sh\n' >bin/gcc-98
+    cp bin/gcc-98 bin/clang-98
+    chmod +x bin/*
+    PATH=$PWD/bin:$PATH
+    for pair in gcc-98:g++-98 clang-98:clang-98; do
+        CC=${pair%:*} run ./dev build
+        [ "$status" -eq 2 ]
+        [ "${lines[-1]}" = "dev: could not install: ${pair#*:}" ]
+        grep -q "install .* ${pair#*:}\$" installed
+        rm installed
+    done
+    CC=gcc-97 run ./dev build
+    [ "${lines[-1]}" = "dev: could not install: g++-97" ] # which brings both
+    rm installed
+    CC=gcc-98 CXX='nosuch++ -m64' run ./dev build
+    [ "$status" -eq 2 ]
+    [ "$output" = "dev: there is no compiler 'nosuch++' (CXX)" ]
+    CC=gcc-98 CXX=g++ run ./dev build
+    [ ! -e installed ]
+}
