@@ -45,11 +45,11 @@ if(SCDOC)
   add_custom_target(man ALL DEPENDS ${man_pages})
 endif()
 
-# gdb's commands: beside the pages; and where a gdb of the same prefix loads them by itself as soon as it sees the library.
+# gdb's commands: beside the pages; and where a gdb of the same prefix loads them by itself as soon as it sees the library:
+# under the library's path, which is known when it is installed, as above.
 set(gdb_script ${PROJECT_SOURCE_DIR}/tools/gdb/quarry-gdb.py)
 configure_file(${gdb_script} ${PROJECT_BINARY_DIR}/share/quarry/quarry-gdb.py COPYONLY)
 install(FILES ${gdb_script} DESTINATION ${CMAKE_INSTALL_DATADIR}/quarry)
-file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/gdb-auto-load.py CONTENT
-  "import runpy\nrunpy.run_path('${CMAKE_INSTALL_FULL_DATADIR}/quarry/quarry-gdb.py', run_name='quarry-gdb')['register']()\n")
-install(FILES ${PROJECT_BINARY_DIR}/gdb-auto-load.py RENAME $<TARGET_FILE_NAME:quarry_shared>-gdb.py
-  DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/auto-load${CMAKE_INSTALL_FULL_LIBDIR})
+install(CODE [[string(REPLACE "\${prefix}" "${pc_prefix}" installed_libdir "${pc_libdir}")]])
+install(FILES ${PROJECT_SOURCE_DIR}/tools/gdb/auto-load.py RENAME $<TARGET_FILE_NAME:quarry_shared>-gdb.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/auto-load\${installed_libdir})

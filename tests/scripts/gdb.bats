@@ -220,11 +220,11 @@ EOF
 }
 
 @test "gdb loads it by itself with the library, from where the installation puts it" {
-    # What is generated names the place it will be installed to; here that is the build folder.
     lib=$(realpath "$QUARRY_LIB")
-    mkdir -p "auto-load$(dirname "$lib")"
-    sed "s|'.*/quarry/quarry-gdb.py'|'$script'|" "$QUARRY_BUILD/gdb-auto-load.py" >"auto-load$lib-gdb.py"
-    run env HOME="$PWD" timeout 60 gdb -nx -batch -iex "add-auto-load-scripts-directory $PWD/auto-load" -iex "add-auto-load-safe-path $PWD/auto-load" \
+    mkdir -p "share/gdb/auto-load$(dirname "$lib")"
+    cp "$QUARRY_SOURCE/tools/gdb/auto-load.py" "share/gdb/auto-load$lib-gdb.py"
+    ln -s "$(dirname "$script")" share/quarry
+    run env HOME="$PWD" timeout 60 gdb -nx -batch -iex "add-auto-load-scripts-directory $PWD/share/gdb/auto-load" -iex "add-auto-load-safe-path $PWD/share" \
         -ex 'set startup-with-shell off' -ex 'set debuginfod enabled off' -ex "set environment LD_PRELOAD $QUARRY_LIB" "${stopped[@]}" -ex 'quarry heap' ./blocks
     says "= mapped"
 }

@@ -14,6 +14,9 @@ for file in bin/quarry include/quarry/quarry.h share/quarry/quarry-gdb.py; do [ 
 for file in libquarry.so libquarry.a pkgconfig/quarry.pc cmake/Quarry/QuarryConfig.cmake; do
     [ -f "$lib/$file" ] || fail "no $lib/$file"
 done
+# A gdb of the same prefix looks there, once it sees the library; no other file is there.
+(cd prefix/share/gdb/auto-load && find . -type f) >auto-load
+[ "$(cat auto-load)" = ".$(realpath "$lib")/libquarry.so.1-gdb.py" ] || fail "gdb's file is for another prefix: $(cat auto-load)"
 [ "$(readelf -d "$lib/libquarry.so.1" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')" = libquarry.so.1 ] || fail "soname"
 readelf -d "$lib/libquarry.so.1" | grep -q TEXTREL && fail "text relocations"
 
@@ -43,15 +46,18 @@ expect() { # PROGRAM NAME: its malloc lies in an object of this name
     [ "$got" = "$2" ] || fail "$1: malloc lies in $got, not in $2"
 }
 
-# The prefix of quarry.pc is that of the configuration; a relocated copy is told so, as pkg-config's users do.
 PKG_CONFIG_PATH=$lib/pkgconfig
 export PKG_CONFIG_PATH
-pkg-config --exists quarry || fail "pkg-config does not find quarry"
-flags="$(pkg-config --define-variable=includedir="$work/prefix/include" --cflags quarry) $(
-    pkg-config --define-variable=libdir="$work/$lib" --libs quarry)"
-# shellcheck disable=SC2086 # a list of flags
-"$cc" -o by_pkgconfig main.c $flags
+[ "$(pkg-config --variable=prefix quarry)" = "$work/prefix" ] || fail "quarry.pc names another prefix"
+# shellcheck disable=SC2046 # a list of flags
+"$cc" -o by_pkgconfig main.c $(pkg-config --cflags --libs quarry)
 expect ./by_pkgconfig libquarry.so.1
+if command -v gdb >/dev/null 2>&1; then
+    LC_ALL=C gdb -nx -batch -iex "add-auto-load-scripts-directory $work/prefix/share/gdb/auto-load" \
+        -iex "add-auto-load-safe-path $work/prefix" -ex 'set startup-with-shell off' -ex 'set debuginfod enabled off' \
+        -ex "set environment LD_LIBRARY_PATH $lib" -ex 'break puts' -ex run -ex 'quarry heap' by_pkgconfig >gdb.log 2>&1 </dev/null
+    grep -q '= mapped' gdb.log || fail "gdb: $(cat gdb.log)"
+fi
 
 "$cc" -Iprefix/include -o by_archive main.c "$lib/libquarry.a" -rdynamic
 expect ./by_archive by_archive
