@@ -328,7 +328,45 @@ EOF
     [ "$output" = hello ]
 }
 
+# The sanitizer's own complaint speaks of an order of libraries, or of a mapping, and not of malloc.
+@test "a program built with a sanitizer that runs beside no other malloc is refused by its name" {
+    built=
+    build() { # NAME SANITIZER COMPILER OPTIONS...: one that is not installed is left out
+        name=$1 sanitizer=$2
+        "${@:3}" -o "$name" hello.c 2>/dev/null && ./"$name" >/dev/null 2>&1 || return 0
+        built+=" $name:$sanitizer"
+    }
+    for compiler in gcc clang; do
+        command -v $compiler >/dev/null || continue
+        static=-static-libtsan shared=()
+        if [ $compiler = clang ]; then
+            runtime=$(clang -print-file-name=libclang_rt.asan-x86_64.so)
+            static=-static-libsan shared=(-shared-libsan "-Wl,-rpath,${runtime%/*}")
+        fi
+        build $compiler-address AddressSanitizer $compiler -fsanitize=address "${shared[@]}"
+        build $compiler-thread ThreadSanitizer $compiler -fsanitize=thread "${shared[@]}"
+        build $compiler-thread-static ThreadSanitizer $compiler -fsanitize=thread $static
+        build $compiler-memory MemorySanitizer $compiler -fsanitize=memory
+    done
+    [ -n "$built" ] || skip "no sanitizers here"
+    for pair in $built; do
+        name=${pair%:*}
+        run --separate-stderr "$quarry" run -- "./$name"
+        why="quarry: run: ./$name: is built with ${pair#*:}, which runs beside no other malloc"
+        [ "$status $output $stderr" = "126  $why (--anyway runs it without Quarry)" ] || { echo "$status $output $stderr"; return 1; }
+        run --separate-stderr "$quarry" run --anyway -- "./$name"
+        [ "$status $output $stderr" = "0 hello $why; it runs without Quarry" ] || { echo "$status $output $stderr"; return 1; }
+    done
+}
+
 # ---- where the preload takes, and is not used ----
+
+@test "a program with a sanitizer's malloc built in runs, if that one does not mind another" {
+    "$CC" -fsanitize=address -static-libasan -o with-asan hello.c 2>/dev/null || skip "no static AddressSanitizer here"
+    run --separate-stderr "$quarry" run -- ./with-asan
+    [ "$status $output" = "0 hello" ]
+    [ "$stderr" = "quarry: run: ./with-asan: brings its own malloc, which is used instead of Quarry's" ]
+}
 
 @test "a program that brings its own malloc runs, after a line that says so" {
     cat >own.c <<'EOF'

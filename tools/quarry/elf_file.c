@@ -123,18 +123,45 @@ static bool section_defines(Elf *elf, Elf_Scn *section, const char *symbol)
     return false;
 }
 
-bool elf_defines(const char *path, const char *symbol)
+static bool section_needs(Elf *elf, Elf_Scn *section, const char *start)
+{
+    GElf_Shdr header;
+    Elf_Data *data = NULL;
+    if (gelf_getshdr(section, &header) && header.sh_type == SHT_DYNAMIC)
+        data = elf_getdata(section, NULL);
+    GElf_Dyn entry;
+    for (int i = 0; data && gelf_getdyn(data, i, &entry); i++) {
+        const char *name =
+            entry.d_tag == DT_NEEDED ? elf_strptr(elf, header.sh_link, entry.d_un.d_val) : NULL;
+        if (name && strncmp(name, start, strlen(start)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool any_section(const char *path, bool (*has)(Elf *elf, Elf_Scn *section, const char *word),
+                        const char *word)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     elf_version(EV_CURRENT);
     Elf *elf = fd < 0 ? NULL : elf_begin(fd, ELF_C_READ, NULL);
-    bool defines = false;
-    for (Elf_Scn *section = NULL; !defines && (section = elf_nextscn(elf, section));)
-        defines = section_defines(elf, section, symbol);
+    bool found = false;
+    for (Elf_Scn *section = NULL; !found && (section = elf_nextscn(elf, section));)
+        found = has(elf, section, word);
     elf_end(elf);
     if (fd >= 0)
         close(fd);
-    return defines;
+    return found;
+}
+
+bool elf_defines(const char *path, const char *symbol)
+{
+    return any_section(path, section_defines, symbol);
+}
+
+bool elf_needs(const char *path, const char *start)
+{
+    return any_section(path, section_needs, start);
 }
 
 const char *elf_describe(const struct elf_file *elf, char *text, size_t size)

@@ -24,6 +24,9 @@ enum elf_result elf_read(const char *path, struct elf_file *elf);
  */
 bool elf_defines(const char *path, const char *symbol);
 
+/* It is linked with a shared library whose name begins so. */
+bool elf_needs(const char *path, const char *start);
+
 /* "64-bit x86-64"; the text lies in `text`. */
 const char *elf_describe(const struct elf_file *elf, char *text, size_t size);
 

@@ -117,6 +117,30 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+/*
+ * Sanitizers that end a program at its start when a library with a malloc is preloaded: their own library has to come
+ * before it, or they want the addresses that it takes. NULL: it has none of them.
+ *
+ * AddressSanitizer that is built into the program comes first, and runs. ThreadSanitizer that is built in is known by
+ * its setjmp, which no other has: gcc's exports no name of its own.
+ */
+static const char *sanitizer_of(const char *path)
+{
+    static const struct {
+        const char *name, *library;
+    } shared[] = {{"AddressSanitizer", "libasan.so."},
+                  {"AddressSanitizer", "libclang_rt.asan"},
+                  {"ThreadSanitizer", "libtsan.so."},
+                  {"ThreadSanitizer", "libclang_rt.tsan"}};
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
+        if (elf_needs(path, shared[i].library))
+            return shared[i].name;
+    return !elf_defines(path, "malloc")       ? NULL
+           : elf_defines(path, "__sigsetjmp") ? "ThreadSanitizer"
+           : elf_defines(path, "__msan_init") ? "MemorySanitizer"
+                                              : NULL;
+}
+
 static enum program_result examine_elf(struct examination *e, const struct elf_file *elf)
 {
     struct elf_file library, self;
@@ -133,11 +157,13 @@ static enum program_result examine_elf(struct examination *e, const struct elf_f
     if (!elf->has_interpreter)
         return say(e, PROGRAM_OUT_OF_REACH, "is statically linked: nothing can be preloaded into it");
     if (know_loader && strcmp(base_name(elf->interpreter), base_name(self.interpreter)) != 0)
-        return say(e, PROGRAM_FOREIGN_LOADER,
-                   "belongs to another libc (its loader is %s, this Quarry's is %s)", elf->interpreter,
-                   self.interpreter);
+        return say(e, PROGRAM_CHOKES, "belongs to another libc (its loader is %s, this Quarry's is %s)",
+                   elf->interpreter, self.interpreter);
     if (access(elf->interpreter, F_OK) != 0)
         return say(e, PROGRAM_NOT_FOUND, "needs the loader %s, which is not there", elf->interpreter);
+    const char *sanitizer = sanitizer_of(e->path);
+    if (sanitizer)
+        return say(e, PROGRAM_CHOKES, "is built with %s, which runs beside no other malloc", sanitizer);
     /*
      * One that is not exported may be one file's helper, and is known only where nobody stripped it: nothing is said of
      * it.

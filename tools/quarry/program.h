@@ -12,10 +12,10 @@
 enum program_result {
     PROGRAM_FINE,
     PROGRAM_NOT_FOUND,
-    PROGRAM_CANNOT_RUN,     /* a directory, not executable, … */
-    PROGRAM_OUT_OF_REACH,   /* runs, but without any preloaded library */
-    PROGRAM_OWN_MALLOC,     /* runs with the library, and does not use its malloc */
-    PROGRAM_FOREIGN_LOADER, /* runs, but another libc's loader would choke on the library */
+    PROGRAM_CANNOT_RUN,   /* a directory, not executable, … */
+    PROGRAM_OUT_OF_REACH, /* runs, but without any preloaded library */
+    PROGRAM_OWN_MALLOC,   /* runs with the library, and does not use its malloc */
+    PROGRAM_CHOKES,       /* runs, but not with the library: another libc's loader, or a sanitizer */
 };
 
 /* Looks at `name`; when not fine, `why` holds one line of text. `library` is the library to be preloaded. */

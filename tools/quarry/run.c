@@ -37,7 +37,7 @@ static const char help[] =
     "\n"
     "Exit status: the program's own; 2 wrong usage; 125 quarry itself failed; 126\n"
     "PROGRAM cannot be run, or Quarry cannot be loaded into it (static, set-uid,\n"
-    "another architecture or libc); 127 no such PROGRAM.\n";
+    "another architecture or libc, some sanitizers); 127 no such PROGRAM.\n";
 
 struct settings {
     bool classic, stats, anyway;
@@ -123,7 +123,7 @@ int run_main(int argc, char **argv)
         return status;
     if ((status = judge(&set, library, &result)) != EXIT_FINE)
         return status;
-    if (result != PROGRAM_FOREIGN_LOADER)
+    if (result != PROGRAM_CHOKES)
         set_environment(&set, library);
     execvp(set.program[0], set.program);
     return complain(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "run: %s: %s", set.program[0],
