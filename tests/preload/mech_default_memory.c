@@ -133,7 +133,7 @@ QTEST("a block at the end of the heap grows where it is, and the heap with it (M
     if (qt_conf_has("mmap_threshold"))
         QT_SKIP("large blocks are mapped, however often they were freed");
     no_huge_pages();
-    /* M-22: what is smaller comes from the heap; in ptmalloc all that is larger is mapped, here what has grown is not. */
+    /* M-22: what is smaller comes from the heap; in ptmalloc what is larger is mapped, here not if it has grown. */
     free(malloc(qt_conf_has("classic") || !qt_under_quarry() ? 16 * M : 8 * M));
     long before = qt_rss_kib();
     for (int turn = 0; turn < 3; turn++) {
