@@ -15,9 +15,10 @@
 
 struct qy_arena {
     struct qy_lock lock;
-    unsigned index;             /* 0: the main arena */
-    struct qy_arena *next;      /* the list of all arenas; never shrinks */
-    unsigned threads;           /* atomic: threads that use this arena by default */
+    unsigned index;        /* 0: the main arena */
+    struct qy_arena *next; /* the list of all arenas; never shrinks */
+    unsigned threads;      /* atomic: threads that use this arena by default */
+    struct qy_arena *next_unused;
     struct qy_chunk *top;       /* M-16; NULL before first use */
     char *top_end;              /* end of the segment that top lies in: what top's size must say */
     struct qy_chunk *remainder; /* M-17: the last remainder */

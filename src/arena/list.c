@@ -14,6 +14,8 @@ QY_SPARSE struct qy_arena qy_main_arena QY_ALIGNED(4096); /* so that it is two p
 static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
 static struct qy_arena *first; /* atomic: of those in use; the main arena, once it is one */
 static struct qy_arena *last = &qy_main_arena;
+static struct qy_arena
+    *unused; /* those without a thread, the last that was left first; never the main arena */
 static unsigned count = 1;
 
 /* M-31: arenas for each processor, unless arena_max says otherwise; ptmalloc's constant. */
@@ -76,12 +78,23 @@ static struct qy_arena *least_used(void)
 static struct qy_arena *pick_locked(void)
 {
     QY_ASSERT(qy_lock_held(&list_lock));
-    for (struct qy_arena *a = qy_main_arena.next; a; a = a->next) {
-        if (a->threads == 0)
-            return a;
+    struct qy_arena *left = unused;
+    if (left) {
+        unused = left->next_unused;
+        return left;
     }
     struct qy_arena *fresh = count < quota() ? make_arena_locked() : NULL;
     return fresh ? fresh : least_used();
+}
+
+static void leave_locked(struct qy_arena *a, unsigned threads)
+{
+    QY_ASSERT(qy_lock_held(&list_lock));
+    qy_store_relaxed(&a->threads, threads);
+    if (threads == 0 && a != &qy_main_arena) {
+        a->next_unused = unused;
+        unused = a;
+    }
 }
 
 struct qy_arena *qy_arena_pick(bool main_thread)
@@ -97,7 +110,7 @@ struct qy_arena *qy_arena_pick(bool main_thread)
 void qy_arena_leave(struct qy_arena *a)
 {
     qy_lock(&list_lock);
-    qy_store_relaxed(&a->threads, a->threads - 1);
+    leave_locked(a, a->threads - 1);
     QY_PROBE(ARENA, LEFT, a, a->index);
     qy_unlock(&list_lock);
 }
@@ -137,8 +150,9 @@ void qy_arenas_unlock(void)
 void qy_arenas_reset(const struct qy_arena *used)
 {
     /* Of all threads only the forking one is left: the arenas of the others wait for new threads. */
+    unused = NULL;
     for (struct qy_arena *a = qy_arena_first(); a; a = a->next) {
-        a->threads = a == used ? 1 : 0;
+        leave_locked(a, a == used ? 1 : 0);
         qy_lock_reset(&a->lock);
     }
     qy_lock_reset(&list_lock);

@@ -122,19 +122,35 @@ static bool may_have_pages(const struct qy_arena *a, unsigned bin)
     return bin == QY_UNSORTED || bin >= qy_bin_index(&a->bins, qy_page_bytes);
 }
 
+static void set_age(struct qy_chunk *c, size_t age)
+{
+    qy_store_plain(&c->size, (qy_chunk_word(c) & ~QY_AGE_TAGS) | age);
+}
+
+static size_t age_of(const struct qy_chunk *c)
+{
+    return qy_chunk_word(c) & QY_AGE_TAGS;
+}
+
+/* Also noted of one in which no whole page lies. ptmalloc's chunks do not say it, so there it is done each time. */
+static bool purge_once(struct qy_arena *a, struct qy_chunk *c)
+{
+    if (age_of(c) == QY_PURGED)
+        return false;
+    bool any = purge_chunk(a, c);
+    if (!qy_options.classic)
+        set_age(c, QY_PURGED);
+    return any;
+}
+
 static bool purge_bins_locked(struct qy_arena *a)
 {
     bool any = false;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         for (struct qy_chunk *c = NULL; may_have_pages(a, i) && (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
-            any |= purge_chunk(a, c);
+            any |= purge_once(a, c);
     }
     return any;
-}
-
-static void set_age(struct qy_chunk *c, size_t age)
-{
-    qy_store_plain(&c->size, (qy_chunk_word(c) & ~QY_AGE_TAGS) | age);
 }
 
 /* A large chunk costs the kernel as much as many small ones. */
@@ -143,13 +159,12 @@ static void set_age(struct qy_chunk *c, size_t age)
 /* False: it is due, but no call is left. */
 static bool purge_if_due(struct qy_arena *a, struct qy_chunk *c, unsigned *most)
 {
-    if ((qy_chunk_word(c) & QY_AGE_TAGS) != QY_PURGE_DUE)
+    if (age_of(c) != QY_PURGE_DUE)
         return true;
     if (*most == 0)
         return false;
-    if (purge_chunk(a, c))
+    if (purge_once(a, c))
         *most -= (unsigned)qy_min(*most, 1 + qy_chunk_size(c) / BYTES_A_CALL);
-    set_age(c, QY_PURGED); /* also when no whole page lies in it */
     return true;
 }
 
@@ -162,7 +177,7 @@ static bool sweep_bin_locked(struct qy_arena *a, unsigned bin, bool grow_older, 
     unsigned chunks = 0;
     bool all = true;
     for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL; chunks++) {
-        size_t age = qy_chunk_word(c) & QY_AGE_TAGS;
+        size_t age = age_of(c);
         if (grow_older && age <= QY_SEEN_FREE)
             set_age(c, age ? QY_PURGE_DUE : QY_SEEN_FREE);
         all &= purge_if_due(a, c, most);
@@ -209,7 +224,7 @@ static size_t cut_top_locked(struct qy_arena *a, size_t bytes)
 static void look_at_bin_locked(struct qy_arena *a, unsigned bin, struct qy_use *use)
 {
     for (struct qy_chunk *c = NULL; (c = qy_bin_walk(&a->bins, bin, c)) != NULL;) {
-        size_t age = qy_chunk_word(c) & QY_AGE_TAGS;
+        size_t age = age_of(c);
         use->bytes += qy_chunk_size(c);
         use->idle += age == QY_SEEN_FREE || age == QY_PURGE_DUE ? qy_chunk_size(c) : 0;
         if (age != QY_PURGED)

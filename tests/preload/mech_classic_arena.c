@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 
 #include "no_mappings.h"
 
@@ -400,6 +401,58 @@ TEST("a new thread takes the arena that an ended one has left (M-31, M-33)")
         if (i % 2)
             free(crowd_blocks[0]);
     }
+}
+
+/* Threads that leave one by one. */
+struct guest {
+    pthread_t thread;
+    void *arena;
+    sem_t came, may_leave;
+};
+
+static void *guest_body(void *context)
+{
+    struct guest *g = context;
+    g->arena = arena_of(malloc(2000));
+    sem_post(&g->came);
+    while (sem_wait(&g->may_leave))
+        ;
+    return NULL;
+}
+
+static void guest_comes(struct guest *g)
+{
+    sem_init(&g->came, 0, 0);
+    sem_init(&g->may_leave, 0, 0);
+    QT_EQ(pthread_create(&g->thread, NULL, guest_body, g), 0);
+    while (sem_wait(&g->came))
+        ;
+}
+
+static void guest_leaves(struct guest *g)
+{
+    sem_post(&g->may_leave);
+    QT_EQ(pthread_join(g->thread, NULL), 0);
+}
+
+TEST("of the arenas without a thread the one that was left last is taken first (M-31, M-33)")
+{
+    enum { GUESTS = 4 };
+    static const int order[GUESTS] = {2, 0, 3, 1};
+    struct guest first[GUESTS], later[GUESTS + 1];
+    for (int i = 0; i < GUESTS; i++)
+        guest_comes(&first[i]);
+    for (int i = 0; i < GUESTS; i++)
+        guest_leaves(&first[order[i]]);
+    for (int i = 0; i < GUESTS; i++) {
+        guest_comes(&later[i]);
+        QT_EQ((uintptr_t)later[i].arena, (uintptr_t)first[order[GUESTS - 1 - i]].arena);
+    }
+    guest_comes(&later[GUESTS]); /* none is left: a new one */
+    for (int i = 0; i < GUESTS; i++)
+        QT_CHECK(later[GUESTS].arena != first[i].arena);
+    for (int i = 0; i <= GUESTS; i++)
+        guest_leaves(&later[i]);
 }
 
 static void *thread_leave_block(void *slot)

@@ -242,6 +242,30 @@ QTEST("memory that served many blocks of one size and now serves a few of others
     QT_CHECKF(qt_rss_kib() - before < 1 * K, "%ld KiB more than before", qt_rss_kib() - before);
 }
 
+QTEST("what malloc_trim gave back it does not give back again (M-23)")
+{
+    enum { BLOCKS = 1000 };
+    if (qt_conf_has("classic") || !qt_under_quarry())
+        QT_SKIP("ptmalloc does, each time");
+    if (qt_conf_has("mmap_threshold"))
+        QT_SKIP("these blocks are mapped");
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            peak[i] = malloc(30000);
+            memset(peak[i], 1, 30000);
+        }
+        for (int i = 0; i < BLOCKS; i += 2)
+            free(peak[i]);
+        QT_EQ(malloc_trim(0), 1);
+        QT_EQ(malloc_trim(0), 0);
+        free(peak[1]); /* between two free ones */
+        QT_EQ(malloc_trim(0), 1);
+        QT_EQ(malloc_trim(0), 0);
+        for (int i = 3; i < BLOCKS; i += 2)
+            free(peak[i]);
+    }
+}
+
 QTEST("after malloc_trim the heap works as before, and what it gave back is zero or its own again (M-23)")
 {
     struct rng r = rng_seeded(4);
