@@ -180,6 +180,8 @@ void *qy_block_take_chunk(size_t alignment, size_t request)
         give_way();
         mem = take_chunk_once(alignment, request);
     }
+    if (mem)
+        perturb_taken(mem, request);
     return mem;
 }
 

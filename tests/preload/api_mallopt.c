@@ -208,6 +208,21 @@ QTEST("M_PERTURB fills new blocks with the byte's complement, but not calloc's (
     check_perturbed_take(0xa5);
 }
 
+QTEST("M_PERTURB fills what a block that realloc moves has more (M-41)")
+{
+    if (qt_conf_has("mmap_threshold"))
+        QT_SKIP("these are mapped, and their pages move");
+    QT_EQ(heap.mallopt(M_PERTURB, 0xa5), 1);
+    for (int i = 1; i < PERTURBED; i++) {
+        unsigned char *p = heap.malloc(perturbed[i]);
+        size_t had = heap.malloc_usable_size(p), wanted = had + perturbed[i] + 100;
+        heap.malloc(40); /* behind it */
+        unsigned char *q = heap.realloc(p, wanted);
+        if (q != p && wanted < 128 * 1024) /* glibc leaves some bytes at the end */
+            check_filled(q + had, wanted - had - 16, 0x5a);
+    }
+}
+
 QTEST("M_PERTURB fills blocks that the thread had before, too (M-10, M-41)")
 {
     if (!qt_under_quarry())
