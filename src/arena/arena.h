@@ -15,13 +15,13 @@
 
 struct qy_arena {
     struct qy_lock lock;
-    unsigned index;        /* 0: the main arena */
-    struct qy_arena *next; /* the list of all arenas; never shrinks */
-    unsigned threads;      /* atomic: threads that use this arena by default */
-    struct qy_arena *next_unused;
-    struct qy_chunk *top;       /* M-16; NULL before first use */
-    char *top_end;              /* end of the segment that top lies in: what top's size must say */
-    struct qy_chunk *remainder; /* M-17: the last remainder */
+    unsigned index;               /* 0: the main arena */
+    struct qy_arena *next;        /* the list of all arenas; never shrinks */
+    unsigned threads;             /* atomic: threads that use this arena by default */
+    struct qy_arena *next_unused; /* while no thread does */
+    struct qy_chunk *top;         /* M-16; NULL before first use */
+    char *top_end;                /* end of the segment that top lies in: what top's size must say */
+    struct qy_chunk *remainder;   /* M-17: the last remainder */
     char *marked_to;         /* behind top_end, marks may be resident up to here; all zero in what they say */
     uintptr_t clean_from;    /* within top, memory from here on was never used: it reads as zero */
     uintptr_t resident_to;   /* up to here it is resident, as far as one knows; not before clean_from */

@@ -14,8 +14,7 @@ QY_SPARSE struct qy_arena qy_main_arena QY_ALIGNED(4096); /* so that it is two p
 static struct qy_lock list_lock = QY_LOCK_INIT(QY_RANK_ARENAS);
 static struct qy_arena *first; /* atomic: of those in use; the main arena, once it is one */
 static struct qy_arena *last = &qy_main_arena;
-static struct qy_arena
-    *unused; /* those without a thread, the last that was left first; never the main arena */
+static struct qy_arena *unused; /* without a thread, the last that was left first; not the main arena */
 static unsigned count = 1;
 
 /* M-31: arenas for each processor, unless arena_max says otherwise; ptmalloc's constant. */

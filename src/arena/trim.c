@@ -132,23 +132,22 @@ static size_t age_of(const struct qy_chunk *c)
     return qy_chunk_word(c) & QY_AGE_TAGS;
 }
 
-/* Also noted of one in which no whole page lies. ptmalloc's chunks do not say it, so there it is done each time. */
 static bool purge_once(struct qy_arena *a, struct qy_chunk *c)
 {
     if (age_of(c) == QY_PURGED)
         return false;
     bool any = purge_chunk(a, c);
-    if (!qy_options.classic)
-        set_age(c, QY_PURGED);
+    set_age(c, QY_PURGED); /* also when no whole page lies in it */
     return any;
 }
 
+/* ptmalloc's chunks do not say that it was done: there it is done each time. */
 static bool purge_bins_locked(struct qy_arena *a)
 {
     bool any = false;
     for (unsigned i = QY_UNSORTED; i < QY_BIN_COUNT - 1; i++) {
         for (struct qy_chunk *c = NULL; may_have_pages(a, i) && (c = qy_bin_walk(&a->bins, i, c)) != NULL;)
-            any |= purge_once(a, c);
+            any |= qy_options.classic ? purge_chunk(a, c) : purge_once(a, c);
     }
     return any;
 }
