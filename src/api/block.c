@@ -210,10 +210,7 @@ void *qy_block_take_aligned(size_t alignment, size_t request)
             return cell;
         qy_block_free(cell); /* no runs to be had: it was a chunk */
     }
-    void *mem = take_aligned_chunk(alignment, request);
-    if (mem)
-        perturb_taken(mem, request);
-    return mem;
+    return take_aligned_chunk(alignment, request);
 }
 
 enum kind { CELL, CHUNK, MAPPED };

@@ -31,6 +31,14 @@ static struct qy_mapped_entry *probe_locked(uintptr_t mem)
     return &qy_mapped.entries[i];
 }
 
+/* NULL: it is no mapped block. */
+static struct qy_mapped_entry *find_locked(uintptr_t mem)
+{
+    QY_ASSERT(qy_lock_held(&qy_mapped.lock));
+    struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked(mem) : NULL;
+    return e && e->mem ? e : NULL;
+}
+
 static bool grow_locked(void)
 {
     QY_ASSERT(qy_lock_held(&qy_mapped.lock));
@@ -109,17 +117,17 @@ static void header_is_damaged(uintptr_t mem)
 static bool look_up(uintptr_t mem, struct qy_mapped_entry *found, bool take)
 {
     qy_lock(&qy_mapped.lock);
-    struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked(mem) : NULL;
-    bool known = e && e->mem, sound = known && header_is_sound_locked(e);
+    struct qy_mapped_entry *e = find_locked(mem);
+    bool sound = e && header_is_sound_locked(e);
     if (sound) {
         *found = *e;
         if (take)
             remove_locked(e);
     }
     qy_unlock(&qy_mapped.lock);
-    if (known && !sound)
+    if (e && !sound)
         header_is_damaged(mem);
-    return known;
+    return e != NULL;
 }
 
 static struct qy_mapped_entry write_header(char *base, size_t bytes, size_t before)
@@ -166,15 +174,26 @@ void *qy_mapped_take(size_t request, size_t alignment)
     return NULL;
 }
 
+/* Under the lock throughout: nobody may take the room in the register meanwhile. */
+static void *align_locked(struct qy_mapped_entry *e, size_t alignment)
+{
+    QY_ASSERT(qy_lock_held(&qy_mapped.lock));
+    struct qy_mapped_entry old = *e;
+    char *base = (char *)old.mem - QY_HEADER_BYTES - old.before;
+    size_t front = qy_front_of_aligned(old.mem, alignment);
+    remove_locked(e);
+    struct qy_mapped_entry now = write_header(base, old.size + old.before, old.before + front);
+    add_locked(now);
+    return (void *)now.mem;
+}
+
 void *qy_mapped_align(void *mem, size_t alignment)
 {
-    struct qy_mapped_entry e;
-    if (!look_up((uintptr_t)mem, &e, true))
-        return NULL;
-    size_t front = qy_front_of_aligned(e.mem, alignment);
-    e = write_header((char *)mem - QY_HEADER_BYTES - e.before, e.size + e.before, e.before + front);
-    add(e); /* there is room: one was just taken out */
-    return (void *)e.mem;
+    qy_lock(&qy_mapped.lock);
+    struct qy_mapped_entry *e = find_locked((uintptr_t)mem);
+    void *aligned = e ? align_locked(e, alignment) : NULL;
+    qy_unlock(&qy_mapped.lock);
+    return aligned;
 }
 
 bool qy_mapped_find(const void *mem)
@@ -253,9 +272,9 @@ static void fault_ahead(void *mem, size_t old_size, size_t request)
 void *qy_mapped_resize(void *mem, size_t request)
 {
     qy_lock(&qy_mapped.lock);
-    struct qy_mapped_entry *e = qy_mapped.capacity ? probe_locked((uintptr_t)mem) : NULL;
-    size_t old_size = e && e->mem ? e->size : 0;
-    void *resized = old_size ? resize_locked(e, request) : NULL;
+    struct qy_mapped_entry *e = find_locked((uintptr_t)mem);
+    size_t old_size = e ? e->size : 0;
+    void *resized = e ? resize_locked(e, request) : NULL;
     qy_unlock(&qy_mapped.lock);
     if (resized)
         fault_ahead(resized, old_size, request);

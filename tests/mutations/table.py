@@ -442,7 +442,7 @@ MUTATIONS = [
     Mutation("M-05 M-10", "api/classic.c", "a rest of 32 bytes is cut off behind an aligned block",
              "QY_MIN_CHUNK + 1", "QY_MIN_CHUNK", STEPS),
     Mutation("M-05 M-21", "segment/mapped.c", "a mapped block lies where any does",
-             "size_t front = qy_front_of_aligned(e.mem, alignment);", "size_t front = alignment & 1;", STEPS),
+             "size_t front = qy_front_of_aligned(old.mem, alignment);", "size_t front = alignment & 1;", STEPS),
     Mutation("M-21", "api/block.c", "realloc of a mapped block takes a page less than malloc",
              "qy_mapped_resize(mem, size - QY_TAG_BYTES)", "qy_mapped_resize(mem, request)", STEPS),
     Mutation("M-10 M-23", "api/mallopt.c", "malloc_trim empties the thread's cache in ptmalloc's profile, too",

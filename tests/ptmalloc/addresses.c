@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rng.h"
+
 /*
  * Where in its page ptmalloc's first block lies: in the break behind the thread's cache, in a sub-heap behind that and
  * the arena. Quarry has both elsewhere.
@@ -29,7 +31,7 @@
 #define SUBHEAP ((uintptr_t)64 << 20)
 #define SLOTS_MOST 4096
 
-static uint64_t state;
+static struct rng rng;
 static long count;
 static unsigned slots;
 static const char *sizes, *calls;
@@ -37,17 +39,9 @@ static char *blocks[SLOTS_MOST], *first;
 static bool in_thread;
 static uintptr_t subheap;
 
-static uint64_t drawn(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state >> 8;
-}
-
 static size_t below(size_t n)
 {
-    return drawn() % n;
+    return rng_below(&rng, n);
 }
 
 static bool may(char call)
@@ -109,7 +103,7 @@ static void say_block(const char *call, unsigned slot, size_t size, size_t align
     if (in_heap(block))
         say(": %ld", (long)(block - first));
     else
-        say(": mapped, %zu in its page", (size_t)((uintptr_t)block % 4096));
+        say(": mapped, %zu in its page", (size_t)((uintptr_t)block % PAGE));
     say(", %zu usable\n", malloc_usable_size(block));
     memset(block, (int)slot, size);
 }
@@ -126,7 +120,8 @@ static void take_aligned(unsigned slot, size_t size)
         block = posix_memalign(&block, alignment, size) ? NULL : block;
         break;
     case 2:
-        block = below(8) ? memalign(alignment, size) : pvalloc(size);
+        alignment = PAGE;
+        block = below(2) ? valloc(size) : pvalloc(size);
         break;
     default:
         block = memalign(alignment, size);
@@ -226,7 +221,7 @@ int main(int argc, char **argv)
 {
     if (argc < 6)
         return 2;
-    state = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15u + 1;
+    rng = rng_seeded(strtoull(argv[1], NULL, 10));
     count = strtol(argv[2], NULL, 10);
     slots = (unsigned)strtoul(argv[3], NULL, 10);
     sizes = argv[4];

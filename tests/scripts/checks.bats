@@ -156,5 +156,6 @@ EOF
     [ "$status" -eq 2 ]
     [ "$output" = "dev: there is no compiler 'nosuch++' (CXX)" ]
     CC=gcc-98 CXX=g++ run ./dev build
+    CC=gcc-98 CXX='g++ -m64' run ./dev build
     [ ! -e installed ]
 }

@@ -66,7 +66,8 @@ def main():
     failed = seed = 0
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/addresses"
-        subprocess.run([CC, "-O1", "-fno-builtin", f"{SOURCE}/tests/ptmalloc/addresses.c", "-o", program, "-lpthread"], check=True)
+        subprocess.run([CC, "-O1", "-fno-builtin", f"-I{SOURCE}/tests/include", f"{SOURCE}/tests/ptmalloc/addresses.c",
+                        "-o", program, "-lpthread"], check=True)
         for arguments, setting in loads():
             for _ in range(SEEDS):
                 seed += 1

@@ -108,12 +108,16 @@ enum elf_result elf_read(const char *path, struct elf_file *elf)
     return result;
 }
 
+/* What a section of this type holds; NULL: it is of another. */
+static Elf_Data *data_of(Elf_Scn *section, GElf_Word type, GElf_Shdr *header)
+{
+    return gelf_getshdr(section, header) && header->sh_type == type ? elf_getdata(section, NULL) : NULL;
+}
+
 static bool section_defines(Elf *elf, Elf_Scn *section, const char *symbol)
 {
     GElf_Shdr header;
-    Elf_Data *data = NULL;
-    if (gelf_getshdr(section, &header) && header.sh_type == SHT_DYNSYM)
-        data = elf_getdata(section, NULL);
+    Elf_Data *data = data_of(section, SHT_DYNSYM, &header);
     GElf_Sym entry;
     for (int i = 0; data && gelf_getsym(data, i, &entry); i++) {
         const char *name = elf_strptr(elf, header.sh_link, entry.st_name);
@@ -126,9 +130,7 @@ static bool section_defines(Elf *elf, Elf_Scn *section, const char *symbol)
 static bool section_needs(Elf *elf, Elf_Scn *section, const char *start)
 {
     GElf_Shdr header;
-    Elf_Data *data = NULL;
-    if (gelf_getshdr(section, &header) && header.sh_type == SHT_DYNAMIC)
-        data = elf_getdata(section, NULL);
+    Elf_Data *data = data_of(section, SHT_DYNAMIC, &header);
     GElf_Dyn entry;
     for (int i = 0; data && gelf_getdyn(data, i, &entry); i++) {
         const char *name =
